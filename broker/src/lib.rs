@@ -1,0 +1,1 @@
+//! A small honest Kafka-compatible broker.
