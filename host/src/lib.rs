@@ -1,0 +1,3 @@
+//! drover: pulls messages from Kafka and pushes them to services.
+
+pub mod domain;
