@@ -3,9 +3,12 @@
 
 pub mod app;
 pub mod exchange;
+pub mod hash;
 pub mod headers;
+pub mod limiter;
 pub mod message;
 pub mod offsets;
 pub mod outcome;
 pub mod record;
 pub mod retry;
+pub mod routes;

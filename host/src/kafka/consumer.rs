@@ -76,8 +76,14 @@ pub enum CommitError {
     Denied(String),
 }
 
-/// Position to start a partition at.
-pub type Start = (String, i32, Offset);
+/// Where a partition is to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartAt {
+    pub topic: String,
+    pub partition: i32,
+    /// None: at the oldest record that there is.
+    pub position: Option<i64>,
+}
 
 pub struct GroupConsumer {
     // Queues are destroyed before the consumer that they belong to.
@@ -86,7 +92,7 @@ pub struct GroupConsumer {
     consumer: Arc<BaseConsumer<GroupContext>>,
     /// Topic names by librdkafka's handle; emptied with each assignment, handles may be used anew.
     names: HashMap<usize, Arc<str>>,
-    batch: Vec<*mut sys::rd_kafka_message_t>,
+    batch: Batch,
     block: Vec<u8>,
 }
 
@@ -119,7 +125,7 @@ impl GroupConsumer {
             reports: Queue::new(native)?,
             consumer: Arc::new(consumer),
             names: HashMap::new(),
-            batch: Vec::new(),
+            batch: Batch(Vec::new()),
             block: Vec::new(),
         })
     }
@@ -157,21 +163,22 @@ impl GroupConsumer {
             taken += self.fill_behind(1, most - 1);
         }
         for at in 0..taken {
-            let message = Owned(self.batch[at]);
+            let message = Owned(self.batch.0[at]);
             self.lend(&message, &mut each, &mut failed);
         }
         taken
     }
 
     /// Begins to fetch these, each from where it says, in one call that answers the event.
-    pub fn assign(&mut self, partitions: &[Start]) -> Result<(), Error> {
+    pub fn assign(&mut self, partitions: &[StartAt]) -> Result<(), Error> {
         self.names.clear();
         let native = self.consumer.client().native_ptr();
         let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for (topic, partition, offset) in partitions {
+        for it in partitions {
             // Before the assignment: what is fetched into an unforwarded queue is never taken.
-            self.records.receive_from(native, topic, *partition);
-            list.add_partition_offset(topic, *partition, *offset)
+            self.records.receive_from(native, &it.topic, it.partition);
+            let offset = it.position.map_or(Offset::Beginning, Offset::Offset);
+            list.add_partition_offset(&it.topic, it.partition, offset)
                 .map_err(|it| Error::request("assigning", &it))?;
         }
         self.consumer.incremental_assign(&list).map_err(|it| Error::request("assigning", &it))
@@ -229,14 +236,14 @@ impl GroupConsumer {
     }
 
     fn fill(&mut self, most: usize, wait: Duration) -> usize {
-        self.batch.clear();
-        self.batch.resize(most, ptr::null_mut());
-        self.records.consume(&mut self.batch, wait)
+        self.batch.0.clear();
+        self.batch.0.resize(most, ptr::null_mut());
+        self.records.consume(&mut self.batch.0, wait)
     }
 
     fn fill_behind(&mut self, at: usize, most: usize) -> usize {
-        self.batch.resize(at + most, ptr::null_mut());
-        self.records.consume(&mut self.batch[at..], Duration::ZERO)
+        self.batch.0.resize(at + most, ptr::null_mut());
+        self.records.consume(&mut self.batch.0[at..], Duration::ZERO)
     }
 
     fn lend(
@@ -368,6 +375,12 @@ impl Drop for Queue {
         unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) }
     }
 }
+
+/// Room for a batch; empty but within `take`.
+struct Batch(Vec<*mut sys::rd_kafka_message_t>);
+
+// SAFETY: outside `take` no pointer in it is looked at.
+unsafe impl Send for Batch {}
 
 /// A message that is ours to destroy.
 struct Owned(*mut sys::rd_kafka_message_t);

@@ -78,6 +78,8 @@ pub struct Load {
 #[derive(Clone, Default)]
 pub struct Call {
     pub message: Option<Rc<Message>>,
+    /// From 1.
+    pub attempt: u32,
     /// Uri of the server chosen for this attempt, where the plugin asks for it beforehand.
     pub server: Option<Arc<str>>,
     /// What is left of the attempt's time when the call begins, in ms.

@@ -84,6 +84,7 @@ impl Handler {
         received_ms: u64,
         call: Call,
     ) -> Result<Handled, Stopped> {
+        let attempt = call.attempt;
         self.begin(call);
         let record = &message.record;
         let argument = types::Message {
@@ -101,7 +102,7 @@ impl Handler {
             command: &message.command,
             log_id: &message.log_id,
             url: message.url.as_deref(),
-            attempt: message.attempt,
+            attempt,
         };
         let action = match self.handle.call_handle(&mut self.store, argument) {
             Ok(types::Action::Deliver(it)) => Action::Deliver(request_of(message, it)),
@@ -120,9 +121,9 @@ impl Handler {
         call: Call,
     ) -> Result<Option<Verdict>, Stopped> {
         let Some(judge) = self.judge.clone() else { return Ok(None) };
+        let attempt = call.attempt;
         self.begin(call);
-        let judged =
-            judge::Judged { command: &message.command, log_id: &message.log_id, attempt: message.attempt };
+        let judged = judge::Judged { command: &message.command, log_id: &message.log_id, attempt };
         let answer = types::Response {
             status: response.status,
             headers: &response.headers,

@@ -6,13 +6,14 @@
 //! system and sockets, all to be switched off again, and its synchronous output blocks on a runtime.
 //! `docs/decisions/0004-own-wasi.md`.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceDynamic, ResourceType, Val};
 use wasmtime::{Result, StoreContextMut};
 
 use super::guest::Guest;
+use crate::clock;
 
 /// Makes every `wasi:` import of the component resolve.
 pub fn link(linker: &mut Linker<Guest>, engine: &wasmtime::Engine, component: &Component) -> Result<()> {
@@ -78,7 +79,7 @@ fn known(full: &str) -> Option<Known> {
         | "wasi:io/streams.[method]output-stream.blocking-flush" => |_, _| ok(None),
         "wasi:io/streams.[method]input-stream.read"
         | "wasi:io/streams.[method]input-stream.blocking-read" => |_, _| closed(),
-        "wasi:clocks/monotonic-clock.now" => |_, _| Ok(Val::U64(monotonic().as_nanos() as u64)),
+        "wasi:clocks/monotonic-clock.now" => |_, _| Ok(Val::U64(clock::monotonic_ns())),
         "wasi:clocks/monotonic-clock.resolution" => |_, _| Ok(Val::U64(1)),
         "wasi:clocks/wall-clock.now" => |_, _| wall_clock(),
         "wasi:clocks/wall-clock.resolution" => |_, _| Ok(date_time(0, 1)),
@@ -129,15 +130,9 @@ fn date_time(seconds: u64, nanoseconds: u32) -> Val {
     ])
 }
 
-#[allow(clippy::disallowed_methods, reason = "guests read the real clock; messages carry the host's")]
 fn wall_clock() -> Result<Val> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let now = Duration::from_millis(clock::now_ms());
     Ok(date_time(now.as_secs(), now.subsec_nanos()))
-}
-
-fn monotonic() -> Duration {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    START.get_or_init(Instant::now).elapsed()
 }
 
 fn random_bytes(_: StoreContextMut<'_, Guest>, arguments: &[Val]) -> Result<Val> {
