@@ -1,6 +1,62 @@
-//! Which of a message's headers a service gets to see. Shared by the plugins that pass headers on.
+//! Passing a message on as it came: which request, and which of its headers the service gets to see. Shared by
+//! the plugins that do so.
 
+use crate::config::{config_get, config_list};
 use crate::headers::{self, Headers};
+use crate::{Body, Method, Request, Result};
+
+/// How a message is passed on; its value is the body, untouched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PassOn {
+    /// The request's method.
+    pub method: Method,
+    /// The request's path; none is the app's.
+    pub path: Option<String>,
+    /// The content type, in place of the message's; none leaves that.
+    pub content_type: Option<String>,
+    /// Which of the message's headers the service gets.
+    pub forward_headers: ForwardHeaders,
+}
+
+/// A POST to the app's path with the message's headers.
+impl Default for PassOn {
+    fn default() -> Self {
+        Self { method: Method::Post, path: None, content_type: None, forward_headers: ForwardHeaders::All }
+    }
+}
+
+impl PassOn {
+    /// The settings it reads.
+    pub const KEYS: [&str; 4] = ["method", "path", "content-type", "forward-headers"];
+
+    /// From the plugin's settings, [`PassOn::KEYS`].
+    ///
+    /// Errors: an unknown method.
+    pub fn from_config() -> Result<Self> {
+        Ok(Self {
+            method: config_get("method").map_or(Ok(Method::Post), |name| Method::from_name(&name))?,
+            path: config_get("path"),
+            content_type: config_get("content-type"),
+            forward_headers: ForwardHeaders::from_config("forward-headers"),
+        })
+    }
+
+    /// The request for a message with these headers.
+    pub fn request(&self, headers: &[u8]) -> Request {
+        self.request_with(Vec::new(), headers)
+    }
+
+    /// The same with headers of the plugin's own, which win over the message's.
+    pub fn request_with(&self, own: Vec<u8>, headers: &[u8]) -> Request {
+        let path = self.path.clone();
+        let mut request = Request { method: self.method, path, headers: own, body: Body::Passthrough, timeout_ms: None };
+        if let Some(content_type) = &self.content_type {
+            request = request.header("content-type", content_type);
+        }
+        self.forward_headers.copy(headers, &mut request.headers);
+        request
+    }
+}
 
 /// Headers of one connection (RFC 9110 7.6.1), and those that the host makes itself for each request.
 const NEVER: &[&str] = &[
@@ -33,10 +89,10 @@ pub enum ForwardHeaders {
 impl ForwardHeaders {
     /// From a setting: `on`, `off`, or a list of names; absent is `on`.
     pub fn from_config(key: &str) -> Self {
-        match crate::config::config_get(key).as_deref() {
+        match config_get(key).as_deref() {
             None | Some("on" | "true" | "") => Self::All,
             Some("off" | "false") => Self::None,
-            Some(_) => Self::Only(crate::config::config_list(key).unwrap_or_default()),
+            Some(_) => Self::Only(config_list(key).unwrap_or_default()),
         }
     }
 
