@@ -19,6 +19,8 @@
 extern crate self as drover_guest;
 
 pub mod action;
+#[cfg(any(target_family = "wasm", test))]
+mod allocator;
 pub mod bindings;
 pub mod clock;
 pub mod config;

@@ -95,7 +95,9 @@ mod tests {
 
     #[test]
     fn a_busy_service_says_when() {
-        for (status, text, expected) in [(503, "2", Some(2_000)), (429, "x", None), (429, "99999999", Some(u32::MAX))] {
+        for (status, text, expected) in
+            [(503, "2", Some(2_000)), (429, "x", None), (429, "99999999", Some(u32::MAX))]
+        {
             let headers = HeaderBlock::new().with("Retry-After", text).into_bytes();
             let verdict = by_status(&Response { status, headers, ..Response::default() });
             assert_eq!(verdict, throttled(format!("status {status}"), expected));

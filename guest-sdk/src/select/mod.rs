@@ -3,6 +3,7 @@
 #[cfg(not(target_family = "wasm"))]
 pub mod check;
 
+use crate::random::mix;
 use crate::{App, Pick, Result, Server};
 
 /// Chooses the server for each attempt. One value for each app and shard, made by `Default`.
@@ -33,16 +34,13 @@ pub struct Entries {
 impl Entries {
     /// Of an update's list.
     pub fn of(servers: &[Server]) -> Self {
-        // Sorted rather than hashed: a hash map would need a seed from the host.
-        let mut by_uri: Vec<u32> = (0..servers.len() as u32).collect();
-        by_uri.sort_unstable_by_key(|index| (servers[*index as usize].uri.as_str(), *index));
-        let mut first = vec![0; servers.len()];
-        for same in by_uri.chunk_by(|a, b| servers[*a as usize].uri == servers[*b as usize].uri) {
-            for index in same {
-                first[*index as usize] = same[0];
-            }
-        }
-        Self { first }
+        // Each against all before it, by hash first: lists are short, and a sort or a map would cost every selector
+        // more code than all the rest of it.
+        let hashes: Vec<u64> = servers.iter().map(|server| hash(server.uri.as_bytes())).collect();
+        let is_same = |a: usize, b: usize| hashes[a] == hashes[b] && servers[a].uri == servers[b].uri;
+        let first = (0..servers.len())
+            .map(|index| (0..index).find(|before| is_same(*before, index)).unwrap_or(index) as u32);
+        Self { first: first.collect() }
     }
 
     /// How many entries there are.
@@ -67,6 +65,12 @@ impl Entries {
         let mut after = (index..self.len()).chain(0..index);
         after.find(|entry| !self.is_failed(*entry, failed)).unwrap_or(index)
     }
+}
+
+/// 64 bits that depend on every byte (FNV-1a, then spread). The same for ever: places on a ring may depend on it.
+pub fn hash(bytes: &[u8]) -> u64 {
+    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    mix(bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold))
 }
 
 /// A pick for tests: the first attempt of turn and hash 0.
