@@ -20,6 +20,11 @@ impl<'a> Headers<'a> {
         Self { rest: block }
     }
 
+    /// The bytes of the block that are not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The value of the first header of this name (ASCII case does not matter). Null and absent are both none.
     pub fn value_of(&self, name: &str) -> Option<&'a [u8]> {
         self.clone().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))?.1

@@ -19,6 +19,8 @@
 extern crate self as drover_guest;
 
 pub mod action;
+#[cfg(any(target_family = "wasm", test))]
+mod allocator;
 pub mod bindings;
 pub mod clock;
 pub mod config;
@@ -62,14 +64,14 @@ pub mod __private {
 /// All that a plugin usually needs.
 pub mod prelude {
     pub use crate::action::{deliver, finish};
-    pub use crate::config::{config, config_get, config_list};
+    pub use crate::config::{config, config_get, config_list, refuse_unknown};
     pub use crate::headers::{HeaderBlock, Headers};
     pub use crate::per_instance::PerInstance;
     pub use crate::producer::{Output, emit};
     pub use crate::request::{delete, get, patch, post, put};
     pub use crate::select::Select;
     pub use crate::verdict::{
-        defer, done, park, reject, retry, retry_after, retry_elsewhere, skip, throttled,
+        by_status, defer, done, park, reject, retry, retry_after, retry_elsewhere, skip, throttled,
     };
     pub use crate::{
         Action, App, Body, Error, Judged, Message, Method, Pick, Request, Response, Result, Server, Verdict,

@@ -79,6 +79,12 @@ impl Response {
         Headers::new(&self.headers)
     }
 
+    /// `Retry-After` in ms, where it is a number of seconds (a date is not read).
+    pub fn retry_after_ms(&self) -> Option<u32> {
+        let seconds: u64 = self.header("retry-after")?.trim().parse().ok()?;
+        Some(u32::try_from(seconds.saturating_mul(1_000)).unwrap_or(u32::MAX))
+    }
+
     /// Whether the status is 200 to 299.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)

@@ -1,6 +1,6 @@
 //! What is to become of a message, as words: `return finish(skip("a test order"))`.
 
-use crate::{Advice, Error, Rejection, Verdict};
+use crate::{Advice, Error, Rejection, Response, Verdict};
 
 /// Dealt with.
 pub fn done() -> Verdict {
@@ -47,6 +47,19 @@ pub fn reject(code: impl Into<String>, reason: impl Into<String>) -> Verdict {
     Verdict::Reject(Rejection { code: code.into(), reason: reason.into() })
 }
 
+/// The usual judgement of an HTTP answer: 2xx is done; 429, and 503 with `Retry-After`, is throttled; all else
+/// is a retry.
+pub fn by_status(response: &Response) -> Verdict {
+    let after_ms = response.retry_after_ms();
+    let reason = || format!("status {}", response.status);
+    match response.status {
+        200..=299 => done(),
+        429 => throttled(reason(), after_ms),
+        503 if after_ms.is_some() => throttled(reason(), after_ms),
+        _ => retry(reason()),
+    }
+}
+
 /// What a judge may return.
 pub trait IntoVerdict {
     /// As the contract has it.
@@ -62,5 +75,32 @@ impl IntoVerdict for Verdict {
 impl<E: Into<Error>> IntoVerdict for Result<Verdict, E> {
     fn into_verdict(self) -> Verdict {
         self.unwrap_or_else(|error| error.into().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::headers::HeaderBlock;
+
+    // S69: any 2xx is a success, nothing else is.
+    #[test]
+    fn only_2xx_is_done() {
+        for status in 0..700_u16 {
+            let verdict = by_status(&Response { status, ..Response::default() });
+            assert_eq!(verdict == Verdict::Done, (200..300).contains(&status), "{status}");
+            assert_eq!(matches!(verdict, Verdict::Throttled(_)), status == 429, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_busy_service_says_when() {
+        for (status, text, expected) in
+            [(503, "2", Some(2_000)), (429, "x", None), (429, "99999999", Some(u32::MAX))]
+        {
+            let headers = HeaderBlock::new().with("Retry-After", text).into_bytes();
+            let verdict = by_status(&Response { status, headers, ..Response::default() });
+            assert_eq!(verdict, throttled(format!("status {status}"), expected));
+        }
     }
 }

@@ -1,52 +1,14 @@
 //! `forward`: sends the message's value as it came, with its headers.
 
-use drover_guest::config::refuse_unknown;
-use drover_guest::forward::ForwardHeaders;
+use drover_guest::forward::PassOn;
 use drover_guest::prelude::*;
 
-/// What the operator sets.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// The request's method.
-    pub method: Method,
-    /// The request's path; none is the app's.
-    pub path: Option<String>,
-    /// The content type, in place of the message's; none leaves that.
-    pub content_type: Option<String>,
-    /// Which of the message's headers the service gets.
-    pub forward_headers: ForwardHeaders,
-}
+/// What the operator sets, and the request that follows from it. Usable without a component.
+pub type Settings = PassOn;
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self { method: Method::Post, path: None, content_type: None, forward_headers: ForwardHeaders::All }
-    }
-}
-
-impl Settings {
-    /// From the plugin's configuration.
-    ///
-    /// Errors: an unknown key or method.
-    pub fn read() -> Result<Self> {
-        refuse_unknown(&["method", "path", "content-type", "forward-headers"])?;
-        Ok(Self {
-            method: config_get("method").map_or(Ok(Method::Post), |name| Method::from_name(&name))?,
-            path: config_get("path"),
-            content_type: config_get("content-type"),
-            forward_headers: ForwardHeaders::from_config("forward-headers"),
-        })
-    }
-
-    /// The request for a message with these headers. Its body is the message's value, untouched.
-    pub fn request(&self, headers: &[u8]) -> Request {
-        let mut request =
-            Request { path: self.path.clone(), body: Body::Passthrough, ..Request::new(self.method) };
-        if let Some(content_type) = &self.content_type {
-            request = request.header("content-type", content_type);
-        }
-        self.forward_headers.copy(headers, &mut request.headers);
-        request
-    }
+fn read() -> Result<Settings> {
+    refuse_unknown(&PassOn::KEYS)?;
+    PassOn::from_config()
 }
 
 thread_local! {
@@ -55,12 +17,12 @@ thread_local! {
 
 #[init]
 fn start() -> Result<()> {
-    SETTINGS.with(|slot| slot.get(Settings::read, |_| Ok(())))
+    SETTINGS.with(|slot| slot.get(read, |_| Ok(())))
 }
 
 #[handler]
 fn forward(message: Message) -> Result<Action> {
-    SETTINGS.with(|slot| slot.get(Settings::read, |settings| deliver(settings.request(&message.headers))))
+    SETTINGS.with(|slot| slot.get(read, |settings| deliver(settings.request(&message.headers))))
 }
 
 #[cfg(test)]

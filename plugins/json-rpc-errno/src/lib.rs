@@ -2,45 +2,17 @@
 
 use std::fmt;
 
-use drover_guest::config::refuse_unknown;
-use drover_guest::forward::ForwardHeaders;
+use drover_guest::forward::PassOn;
 use drover_guest::prelude::*;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// What the operator sets.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings {
-    /// The request's path; none is the app's.
-    pub path: Option<String>,
-    /// The content type; none leaves the message's.
-    pub content_type: Option<String>,
-    /// Which of the message's headers the service gets.
-    pub forward_headers: ForwardHeaders,
-}
+/// What the operator sets, and the request that follows from it. Usable without a component.
+pub type Settings = PassOn;
 
-impl Settings {
-    /// From the plugin's configuration.
-    ///
-    /// Errors: an unknown key.
-    pub fn read() -> Result<Self> {
-        refuse_unknown(&["path", "content-type", "forward-headers"])?;
-        Ok(Self {
-            path: config_get("path"),
-            content_type: config_get("content-type"),
-            forward_headers: ForwardHeaders::from_config("forward-headers"),
-        })
-    }
-
-    /// The request for a message with these headers. Its body is the message's value, untouched.
-    pub fn request(&self, headers: &[u8]) -> Request {
-        let mut request = Request { path: self.path.clone(), ..Request::new(Method::Post) };
-        if let Some(content_type) = &self.content_type {
-            request = request.header("content-type", content_type);
-        }
-        self.forward_headers.copy(headers, &mut request.headers);
-        request
-    }
+fn read() -> Result<Settings> {
+    refuse_unknown(&["path", "content-type", "forward-headers"])?;
+    PassOn::from_config()
 }
 
 thread_local! {
@@ -49,12 +21,12 @@ thread_local! {
 
 #[init]
 fn start() -> Result<()> {
-    SETTINGS.with(|slot| slot.get(Settings::read, |_| Ok(())))
+    SETTINGS.with(|slot| slot.get(read, |_| Ok(())))
 }
 
 #[handler]
 fn send(message: Message) -> Result<Action> {
-    SETTINGS.with(|slot| slot.get(Settings::read, |settings| deliver(settings.request(&message.headers))))
+    SETTINGS.with(|slot| slot.get(read, |settings| deliver(settings.request(&message.headers))))
 }
 
 #[judge]

@@ -1,51 +1,42 @@
 //! `round-robin`: each server in turn. Exact over all shards, since the host counts the turns.
 
 use drover_guest::prelude::*;
-use drover_guest::select::{no_server, unless_failed};
+use drover_guest::select::{Entries, no_server};
 
-/// The server of a turn among so many; none where there are none.
-pub fn server_of(turn: u64, failed: Option<u32>, servers: u32) -> Option<u32> {
-    let index = turn.checked_rem(u64::from(servers))?;
-    Some(unless_failed(index as u32, failed, servers))
-}
-
-/// How many servers there are.
+/// The servers' entries. A server that is named twice has two turns.
 #[derive(Default)]
 pub struct RoundRobin {
-    servers: u32,
+    entries: Entries,
 }
 
 #[selector]
 impl Select for RoundRobin {
     fn update(&mut self, app: App) -> Result<()> {
-        self.servers = app.servers.len() as u32;
+        self.entries = Entries::of(&app.servers);
         Ok(())
     }
 
     fn select(&mut self, pick: &Pick) -> Result<u32> {
-        server_of(pick.turn, pick.failed, self.servers).map_or_else(no_server, Ok)
+        match pick.turn.checked_rem(u64::from(self.entries.len())) {
+            None => no_server(),
+            Some(index) => Ok(self.entries.unless_failed(index as u32, pick.failed)),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use drover_guest::random::Random;
-    use drover_guest::select::app_of;
+    use drover_guest::select::check;
 
     use super::*;
-
-    fn of(servers: usize) -> RoundRobin {
-        let mut selector = RoundRobin::default();
-        selector.update(app_of(&vec![1; servers])).unwrap();
-        selector
-    }
 
     // S106: exact over N calls, also where several instances share the turns.
     #[test]
     fn every_server_gets_the_same_number_of_turns() {
         let mut random = Random::from_seed(106);
         for servers in 1..=33_usize {
-            let mut shards = [of(servers), of(servers), of(servers)];
+            let mut shards = [(); 3].map(|()| check::updated::<RoundRobin>(&vec![1; servers]));
             let mut counts = vec![0; servers];
             let start = u64::from(random.below(1_000));
             for turn in start..start + 7 * servers as u64 {
@@ -56,26 +47,9 @@ mod tests {
         }
     }
 
-    // S109
+    // S109, S110
     #[test]
-    fn without_servers_there_is_an_error() {
-        assert!(of(0).select(&Pick::default()).unwrap_err().reason().starts_with("no server"));
-        assert!(RoundRobin::default().select(&Pick::default()).is_err());
-    }
-
-    // S110
-    #[test]
-    fn the_server_that_failed_is_passed_over_where_there_is_another() {
-        for servers in 1..=5_u32 {
-            for turn in (0..12).chain([u64::MAX]) {
-                for failed in 0..=servers {
-                    let chosen = of(servers as usize)
-                        .select(&Pick { turn, failed: Some(failed), attempt: 2, ..Pick::default() })
-                        .unwrap();
-                    assert!(chosen < servers);
-                    assert!(chosen != failed || servers == 1);
-                }
-            }
-        }
+    fn it_keeps_the_promises_of_every_selector() {
+        check::promises::<RoundRobin>();
     }
 }
