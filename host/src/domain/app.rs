@@ -118,6 +118,10 @@ pub struct Route {
     pub app: Arc<App>,
     /// Plugin name of the handler.
     pub handler: Arc<str>,
+    /// Plugin name of the selector: the app's, unless the command names its own. S2.
+    pub selector: Arc<str>,
+    /// The app's, unless the command has its own.
+    pub success: SuccessRule,
     /// In place of the app's path.
     pub path: Option<String>,
     pub order: Order,
