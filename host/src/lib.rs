@@ -1,4 +1,5 @@
 //! drover: pulls messages from Kafka and pushes them to services.
 
+pub mod config;
 pub mod domain;
 pub mod yaml;

@@ -60,7 +60,7 @@ pub struct Problem {
     pub severity: Severity,
     pub message: String,
     pub file: PathBuf,
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
     /// More to know: where the other one stands.
     pub note: Option<String>,
     /// What to write instead.
@@ -69,7 +69,8 @@ pub struct Problem {
 
 impl Problem {
     pub fn error(place: Place, message: impl Into<String>) -> Self {
-        Self { place: Some(place.clone()), ..Self::of_file(&place.file, message) }
+        let file = place.file.clone();
+        Self { place: Some(Box::new(place)), ..Self::of_file(&file, message) }
     }
 
     pub fn warning(place: Place, message: impl Into<String>) -> Self {

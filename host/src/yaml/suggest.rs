@@ -9,7 +9,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates
         .into_iter()
         .map(|it| (distance(&word, &plain(it)), it))
-        .filter(|(distance, _)| *distance <= most)
+        .filter(|(distance, _)| *distance <= most && *distance < word.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, it)| it)
 }

@@ -130,6 +130,11 @@ impl<'a> Cursor<'a> {
         self.node.child(name).is_some_and(|it| !it.1.is_null())
     }
 
+    /// Whether there are keys here, in place of a short form.
+    pub fn is_keys(&self) -> bool {
+        matches!(self.node.kind, Kind::Map(_))
+    }
+
     pub fn key(self, name: &str) -> Self {
         match self.node.child(name) {
             Some((key, node)) => Self { key: Some(key), node, ..self },
