@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod intake;
 pub mod kafka;
@@ -11,3 +12,4 @@ pub mod plugin;
 pub mod shard;
 pub mod upstream;
 pub mod wire;
+pub mod yaml;

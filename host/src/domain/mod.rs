@@ -9,6 +9,12 @@ pub mod limiter;
 pub mod message;
 pub mod offsets;
 pub mod outcome;
+pub mod overlap;
+pub mod plugin;
 pub mod record;
 pub mod retry;
 pub mod routes;
+<<<<<<< HEAD
+=======
+pub mod secret;
+>>>>>>> cfg
