@@ -1,8 +1,10 @@
 //! drover: pulls messages from Kafka and pushes them to services.
 
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod domain;
 pub mod intake;
 pub mod kafka;

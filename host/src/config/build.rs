@@ -404,7 +404,7 @@ fn route(app: &Arc<App>, matcher: &Matcher, own: Policy<'_>, of_app: Policy<'_>,
             factor: own.retry.factor.or(of_app.retry.factor).map_or(retry.factor, |it| it.0),
             most_ms: ms(own.retry.most_ms, of_app.retry.most_ms, retry.most_ms),
         },
-        concurrency: of(own.concurrency, of_app.concurrency).unwrap_or(0),
+        concurrency: of(own.concurrency, of_app.concurrency).unwrap_or(128),
         rate: of(own.rate, of_app.rate),
         on_plugin_failure: own
             .on_plugin_failure

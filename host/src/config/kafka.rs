@@ -26,6 +26,14 @@ impl Default for Kafka {
     }
 }
 
+impl Kafka {
+    /// The properties as librdkafka takes them, secrets in plain.
+    pub fn revealed(&self) -> BTreeMap<String, String> {
+        let plain = |it: &OrShort<Property>| it.0.0.value.expose().to_owned();
+        self.properties.iter().map(|(key, it)| (key.clone(), plain(it))).collect()
+    }
+}
+
 /// A property's value. Never shown: it may be a password.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]

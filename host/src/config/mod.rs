@@ -17,6 +17,7 @@ mod files;
 mod groups;
 mod kafka;
 mod load;
+pub mod parts;
 mod plugins;
 mod secrets;
 mod types;

@@ -14,7 +14,4 @@ pub mod plugin;
 pub mod record;
 pub mod retry;
 pub mod routes;
-<<<<<<< HEAD
-=======
 pub mod secret;
->>>>>>> cfg

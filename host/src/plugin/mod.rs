@@ -13,6 +13,7 @@ mod handler;
 mod imports;
 mod lifecycle;
 mod selector;
+pub mod standard;
 mod wasi;
 
 pub use compile::{Code, Plugin, Refusal, Settings, compile};

@@ -14,6 +14,7 @@ use super::work::{Ack, Ticket, Work};
 use crate::domain::app::{Order, Route};
 use crate::domain::message::Message;
 use crate::domain::outcome::{Failure, Outcome, Stage};
+use crate::domain::routes::Routes;
 use crate::metrics::RouteCounters;
 use crate::plugin::Plugin;
 use crate::wire;
@@ -149,7 +150,7 @@ impl Shard {
         }
         let servers = self.shared.directory.app(&app.name)?;
         let plugin = live.plugins.get(&app.selector).cloned();
-        let commands = live.routes.commands_of(&app.name);
+        let commands = commands_of(&live.routes, &app.name);
         let here = Rc::new(AppHere::new(Arc::clone(app), servers, commands, plugin));
         self.apps.borrow_mut().insert(Arc::clone(&app.name), Rc::clone(&here));
         Some(here)
@@ -190,4 +191,10 @@ fn order_key(order: Order, group: u16, hash: u64, message: &Message) -> Option<O
     };
     let hash = if key.is_none() { record.partition as u64 } else { hash };
     Some(OrderKey { hash, group, topic: Arc::clone(&record.topic), key, partition: record.partition })
+}
+
+/// What an app's selector is told: the commands that it serves.
+fn commands_of(routes: &Routes, app: &str) -> Vec<String> {
+    let of_app = routes.entries().iter().filter(|it| &*it.route.app.name == app);
+    of_app.map(|it| it.matcher.to_string()).collect()
 }

@@ -1,0 +1,3 @@
+//! The commands of the `drover` binary.
+
+pub mod run;
