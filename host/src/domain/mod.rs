@@ -7,5 +7,6 @@ pub mod headers;
 pub mod message;
 pub mod offsets;
 pub mod outcome;
+pub mod partitioner;
 pub mod record;
 pub mod retry;
