@@ -1,1 +1,3 @@
+//! The `drover` binary.
+
 fn main() {}

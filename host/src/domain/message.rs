@@ -1,0 +1,31 @@
+//! A decoded record: what its envelope says, whatever form it came in.
+
+use bytes::Bytes;
+
+use crate::domain::record::Record;
+
+/// A record whose envelope was read.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub record: Record,
+    /// What it is routed by.
+    pub command: Box<str>,
+    /// Follows it from end to end; made from the coordinates where the envelope has none.
+    pub log_id: Box<str>,
+    /// Where the envelope names one that differs from the record's key.
+    pub hash_key: Option<Box<str>>,
+    /// The delay asked for, in ms; 0 is none.
+    pub delay_ms: u64,
+    /// Not before this time, in ms since 1970; what the delay and the time of production make together.
+    pub due_ms: Option<u64>,
+    /// Not after this time, in ms since 1970.
+    pub expires_ms: Option<u64>,
+    /// The address that the message itself names (bigpipe).
+    pub url: Option<Box<str>>,
+    /// Data without its wrapping; none for a tombstone.
+    pub value: Option<Bytes>,
+    /// Header block of the envelope and the record.
+    pub headers: Bytes,
+    /// The number of the first attempt to come: 1, or more where a record has attempts behind it.
+    pub attempt: u32,
+}

@@ -1,0 +1,14 @@
+//! Pure nouns and decisions: what drover speaks of, and what it decides. No I/O, no clock, no tasks;
+//! `now` is an argument. Everything above may import this, it imports nothing.
+
+pub mod app;
+pub mod exchange;
+pub mod hash;
+pub mod headers;
+pub mod limiter;
+pub mod message;
+pub mod offsets;
+pub mod outcome;
+pub mod record;
+pub mod retry;
+pub mod routes;

@@ -1,0 +1,101 @@
+//! What Kafka holds: one record, copied out of the client's memory, in one allocation.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// A Kafka record. Key, value and headers lie in one buffer, so that a record costs one allocation
+/// and holding it holds nothing of the client's fetch buffers.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub offset: i64,
+    /// When it was produced, in ms since 1970, if the record says so.
+    pub timestamp_ms: Option<i64>,
+    /// key, value, header block, one behind the other.
+    data: Bytes,
+    /// Length of the key, or `ABSENT`.
+    key: u32,
+    /// Length of the value, or `ABSENT`.
+    value: u32,
+}
+
+const ABSENT: u32 = u32::MAX;
+
+impl Record {
+    /// `headers` is a header block (see [`crate::domain::headers`]).
+    pub fn new(
+        (topic, partition, offset): (Arc<str>, i32, i64),
+        timestamp_ms: Option<i64>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[u8],
+    ) -> Self {
+        let len = |it: Option<&[u8]>| it.map_or(ABSENT, |it| it.len() as u32);
+        let parts = [key.unwrap_or_default(), value.unwrap_or_default(), headers];
+        let mut data = Vec::with_capacity(parts.iter().map(|it| it.len()).sum());
+        for part in parts {
+            data.extend_from_slice(part);
+        }
+        Self { topic, partition, offset, timestamp_ms, data: data.into(), key: len(key), value: len(value) }
+    }
+
+    pub fn key(&self) -> Option<&[u8]> {
+        (self.key != ABSENT).then(|| &self.data[..self.key as usize])
+    }
+
+    pub fn value(&self) -> Option<&[u8]> {
+        (self.value != ABSENT).then(|| &self.data[self.key_end()..self.value_end()])
+    }
+
+    /// The key without a copy: it shares the record's buffer.
+    pub fn key_shared(&self) -> Option<Bytes> {
+        (self.key != ABSENT).then(|| self.data.slice(..self.key as usize))
+    }
+
+    /// The value without a copy: it shares the record's buffer.
+    pub fn value_shared(&self) -> Option<Bytes> {
+        (self.value != ABSENT).then(|| self.data.slice(self.key_end()..self.value_end()))
+    }
+
+    /// The header block.
+    pub fn headers(&self) -> &[u8] {
+        &self.data[self.value_end()..]
+    }
+
+    /// What it weighs in the byte budgets.
+    pub fn bytes(&self) -> usize {
+        self.data.len() + std::mem::size_of::<Self>()
+    }
+
+    /// `topic[partition]@offset`, as it is named in logs and errors.
+    pub fn coordinates(&self) -> String {
+        format!("{}[{}]@{}", self.topic, self.partition, self.offset)
+    }
+
+    fn key_end(&self) -> usize {
+        if self.key == ABSENT { 0 } else { self.key as usize }
+    }
+
+    fn value_end(&self) -> usize {
+        self.key_end() + if self.value == ABSENT { 0 } else { self.value as usize }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_is_not_empty() {
+        let cases: &[(Option<&[u8]>, Option<&[u8]>)] =
+            &[(None, None), (Some(b""), Some(b"")), (Some(b"k"), None), (None, Some(b"v"))];
+        for (key, value) in cases {
+            let it = Record::new(("t".into(), 1, 2), None, *key, *value, b"headers");
+            assert_eq!((it.key(), it.value(), it.headers()), (*key, *value, &b"headers"[..]));
+            assert_eq!(it.value_shared().as_deref(), *value);
+            assert_eq!(it.key_shared().as_deref(), *key);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! drover: pulls messages from Kafka and pushes them to services.
+
+pub mod app;
+pub mod clock;
+pub mod domain;
+pub mod intake;
+pub mod kafka;
+pub mod metrics;
+pub mod outbox;
+pub mod plugin;
+pub mod shard;
+pub mod upstream;
+pub mod wire;
