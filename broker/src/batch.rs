@@ -165,10 +165,6 @@ impl<'a> Records<'a> {
     pub fn new(body: &'a [u8]) -> Records<'a> {
         Records { rest: body }
     }
-    /// What follows the records read so far.
-    pub fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
     fn next_record(&mut self) -> Result<Record<'a>, Malformed> {
         let mut from = self.rest;
         let len = usize::try_from(varint(&mut from)?).map_err(|_| Malformed)?;

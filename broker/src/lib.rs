@@ -26,6 +26,7 @@ mod admin;
 mod batch;
 mod cluster;
 mod codec;
+mod compact;
 mod configs;
 mod dispatch;
 mod error;

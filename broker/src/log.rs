@@ -100,6 +100,9 @@ impl Log {
     pub fn limit(&self, committed_only: bool) -> i64 {
         if committed_only { self.last_stable() } else { self.end }
     }
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
     pub fn size(&self) -> u64 {
         self.segments.iter().map(|segment| segment.size).sum()
     }

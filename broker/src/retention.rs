@@ -17,6 +17,9 @@ impl Log {
         if settings.delete {
             self.retain(settings, now_ms)?;
         }
+        if settings.compact {
+            self.compact(settings, now_ms)?;
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where a batch stands, and what is asked about it without reading it.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +26,10 @@ pub(crate) struct Segment {
     pub since_ms: i64,
     /// When it was last written to, by the wall clock.
     pub written_ms: i64,
-    /// The compactor has been here; the offsets below its `end` hold no older duplicates.
+    /// The compactor has been here: no key stands in it twice, nor in an older clean one.
     pub clean: bool,
+    /// It holds tombstones or markers, which the compactor removes when their time is up.
+    pub passing: bool,
     store: Store,
 }
 
@@ -80,6 +82,7 @@ impl Segment {
             since_ms,
             written_ms: since_ms,
             clean: false,
+            passing: false,
             store,
         }
     }
@@ -230,6 +233,8 @@ impl Segment {
                 let fresh = path.with_extension("new");
                 let mut to = File::create(&fresh)?;
                 to.write_all(&bytes)?;
+                // when its records were written decides on retention
+                to.set_modified(UNIX_EPOCH + Duration::from_millis(self.written_ms.max(0) as u64))?;
                 to.sync_all()?;
                 std::fs::rename(&fresh, &*path)?;
                 *active = None;
