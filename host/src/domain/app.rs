@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::domain::outcome::SuccessRule;
 use crate::domain::retry::RetryPolicy;
 
@@ -31,9 +34,12 @@ pub struct App {
     pub eject_ms: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Protocol {
+    /// HTTP/1.1.
     Http,
+    /// HTTP/2 or HTTP/1.1 over TLS, as the server offers.
     Https,
     /// HTTP/2 without TLS, by prior knowledge.
     H2c,
@@ -91,7 +97,8 @@ impl HostPattern {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnSelectorFailure {
     /// The built-in choice: of two random servers the less busy.
     Builtin,
@@ -100,7 +107,8 @@ pub enum OnSelectorFailure {
 }
 
 /// Which messages wait for each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// None does.
     None,
@@ -118,6 +126,10 @@ pub struct Route {
     pub app: Arc<App>,
     /// Plugin name of the handler.
     pub handler: Arc<str>,
+    /// Plugin name of the selector: the app's, unless the command names its own. S2.
+    pub selector: Arc<str>,
+    /// The app's, unless the command has its own.
+    pub success: SuccessRule,
     /// In place of the app's path.
     pub path: Option<String>,
     pub order: Order,
@@ -132,7 +144,8 @@ pub struct Route {
     pub on_plugin_failure: OnPluginFailure,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnPluginFailure {
     /// A failed attempt like any other.
     Retry,

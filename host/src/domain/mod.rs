@@ -3,9 +3,18 @@
 
 pub mod app;
 pub mod exchange;
+pub mod hash;
 pub mod headers;
+pub mod limiter;
 pub mod message;
 pub mod offsets;
 pub mod outcome;
+pub mod overlap;
+pub mod plugin;
 pub mod record;
 pub mod retry;
+pub mod routes;
+<<<<<<< HEAD
+=======
+pub mod secret;
+>>>>>>> cfg

@@ -1,0 +1,287 @@
+//! A file in `apps/`: one service, and the commands that go there. As in alpaca-mq, and more.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::types::{
+    Address, AllowedHost, Attempts, GroupName, Limit, Millis, Name, OrShort, Scalar, ShortForm, TopicName,
+    UrlPath, Within,
+};
+use crate::domain::app::{OnPluginFailure, OnSelectorFailure, Order, Protocol};
+use crate::domain::outcome::SuccessRule;
+
+/// Declares a struct with the keys given and those of a policy: an app has them for all of its commands,
+/// a command for itself. (serde's `flatten` would do, but knows no unknown keys.)
+macro_rules! with_policy {
+    ($(#[$meta:meta])* pub struct $name:ident { $($own:tt)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+        pub struct $name {
+            $($own)*
+            /// Path of the requests, where the handler names none. Default: `/`.
+            pub path: Option<UrlPath>,
+            /// Plugin that makes the request of a message. Default: `forward`.
+            pub handler: Option<Name>,
+            /// Plugin that chooses the server. Default: `round-robin`.
+            pub selector: Option<Name>,
+            /// Which answers are a success: `2xx`, `200`, `errno` (200 and a JSON `errno` of 0), or
+            /// `{json: /pointer, equals: value}`. Default: `2xx`.
+            pub success: Option<OrShort<Success>>,
+            /// How failed attempts are repeated.
+            pub retry: Retry,
+            /// Time for one attempt, in ms. Default: 10000.
+            pub timeout_ms: Option<Millis>,
+            /// Most attempts of a command under way at once on this host. Default: no limit.
+            pub concurrency: Option<Limit>,
+            /// Most attempts of a command a second on this host. Default: no limit.
+            pub rate: Option<Limit>,
+            /// Which messages wait for each other. Default: as the group says.
+            pub order: Option<Order>,
+            /// What to do when the handler's plugin itself fails. Default: `retry`.
+            pub on_plugin_failure: Option<OnPluginFailure>,
+        }
+
+        impl $name {
+            pub(super) fn policy(&self) -> Policy<'_> {
+                Policy {
+                    path: self.path.as_ref(),
+                    handler: self.handler.as_ref(),
+                    selector: self.selector.as_ref(),
+                    success: self.success.as_ref().map(|it| &it.0),
+                    retry: &self.retry,
+                    timeout_ms: self.timeout_ms,
+                    concurrency: self.concurrency,
+                    rate: self.rate,
+                    order: self.order,
+                    on_plugin_failure: self.on_plugin_failure,
+                }
+            }
+        }
+    };
+}
+
+/// The keys that an app and a command have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Policy<'a> {
+    pub(super) path: Option<&'a UrlPath>,
+    pub(super) handler: Option<&'a Name>,
+    pub(super) selector: Option<&'a Name>,
+    pub(super) success: Option<&'a Success>,
+    pub(super) retry: &'a Retry,
+    pub(super) timeout_ms: Option<Millis>,
+    pub(super) concurrency: Option<Limit>,
+    pub(super) rate: Option<Limit>,
+    pub(super) order: Option<Order>,
+    pub(super) on_plugin_failure: Option<OnPluginFailure>,
+}
+
+with_policy! {
+    /// A service and the commands that it takes.
+    pub struct AppFile {
+        /// Name of the app. Default: the file's name without its ending.
+        pub name: Option<Name>,
+        /// How to speak to the servers. Default: `http`.
+        pub protocol: Option<Protocol>,
+        /// The servers, each `host:port` or with keys of its own. One that stands here twice counts twice.
+        /// In place of `discover` and `url-from-message`.
+        pub servers: Option<Vec<OrShort<ServerEntry>>>,
+        /// Where the servers are found. In place of `servers` and `url-from-message`.
+        pub discover: Option<Discover>,
+        /// Each message names its own server (bigpipe's `Url`). In place of `servers` and `discover`.
+        pub url_from_message: Option<UrlFromMessage>,
+        /// Kind of the servers, shown to selectors.
+        pub server_type: String,
+        /// What to do when the selector fails: the choice of the host, or fail the attempt. Default: `builtin`.
+        pub on_selector_failure: Option<OnSelectorFailure>,
+        /// Most requests under way to one server, from this host. Default: 1024.
+        pub server_concurrency: Option<Limit>,
+        /// Longest answer, in KiB; a longer one is a failure. Default: 1024.
+        pub response_kb: Option<Within<1, 1_048_576>>,
+        /// When a server that fails is left out for a while.
+        pub eject: Eject,
+        /// Commands that go here. Required.
+        pub commands: Vec<OrShort<Command>>,
+        /// Groups whose messages go here. Default: all.
+        pub groups: Vec<GroupName>,
+        /// Topics whose messages go here. Default: all of the groups.
+        pub topics: Vec<TopicName>,
+    }
+}
+
+with_policy! {
+    /// Commands of one kind: exactly one of `match`, `regex` and `any`, and what is different for them.
+    pub struct Command {
+        /// The command as it stands.
+        #[serde(rename = "match")]
+        pub exact: Option<Scalar>,
+        /// A regular expression for the whole command. Of several that match, the first in file order counts.
+        pub regex: Option<Scalar>,
+        /// `true`: every command that nothing else matches.
+        pub any: Option<bool>,
+    }
+}
+
+impl ShortForm for Command {
+    fn short(text: &str) -> Result<Self, String> {
+        Ok(Self { exact: Some(Scalar::new(text)?), ..Self::default() })
+    }
+}
+
+/// A server with more than its address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ServerEntry {
+    /// `host:port`.
+    pub address: Address,
+    /// Its share, against the other servers. Default: 1.
+    #[serde(default = "one")]
+    pub weight: Within<1, 10_000>,
+    /// Where it stands, for selectors.
+    #[serde(default)]
+    pub zone: String,
+    /// More for selectors.
+    #[serde(default)]
+    pub labels: BTreeMap<String, Scalar>,
+}
+
+fn one() -> Within<1, 10_000> {
+    Within::new(1)
+}
+
+impl ShortForm for ServerEntry {
+    fn short(text: &str) -> Result<Self, String> {
+        let address = Address::new(text)?;
+        Ok(Self { address, weight: one(), zone: String::new(), labels: Default::default() })
+    }
+}
+
+/// Servers that are found: `dns` or `file`, one of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Discover {
+    /// `host:port`: a server for each address that the name has.
+    pub dns: Option<Address>,
+    /// How often the name is looked up, in ms. Default: 10000.
+    pub every_ms: Option<Within<100, 86_400_000>>,
+    /// File with a server a line, relative to this one; watched.
+    pub file: Option<PathBuf>,
+}
+
+/// Messages that name their own server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct UrlFromMessage {
+    /// Hosts that may be named: `host`, `*.domain`, each with or without `:port`. Required.
+    pub allow: Vec<AllowedHost>,
+}
+
+/// When a server is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Eject {
+    /// After so many failures in a row. Default: 5.
+    pub after: Option<Limit>,
+    /// For how long at first, in ms; it doubles each time in a row. Default: 5000.
+    pub first_ms: Option<Millis>,
+}
+
+/// How failed attempts are repeated. A command takes what it does not say from its app.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Retry {
+    /// Attempts in all, the first one included; -1 for no end. Default: 5.
+    pub attempts: Option<Attempts>,
+    /// Pause before the second attempt, in ms. Default: 100.
+    pub first_ms: Option<Millis>,
+    /// Each pause is so many times the one before. Default: 2.
+    pub factor: Option<Factor>,
+    /// Longest pause, in ms; also the most that an answer's `Retry-After` gets. Default: 30000.
+    pub most_ms: Option<Millis>,
+}
+
+/// From 1 to 100.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(transparent, inline)]
+pub struct Factor(#[schemars(range(min = 1.0, max = 100.0))] pub f64);
+
+impl<'de> Deserialize<'de> for Factor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        if (1.0..=100.0).contains(&value) {
+            return Ok(Self(value));
+        }
+        Err(serde::de::Error::custom(format!("{value} is out of range\nfrom 1 (equal pauses) to 100")))
+    }
+}
+
+/// What counts as success.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Success(pub SuccessRule);
+
+/// A success rule in its long form: any 2xx, and a value in the answer's JSON.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct JsonRule {
+    /// JSON pointer into the answer, as in `/result/ok`.
+    json: String,
+    /// What stands there when all is well.
+    equals: serde_json::Value,
+}
+
+impl<'de> Deserialize<'de> for Success {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let JsonRule { json, equals } = JsonRule::deserialize(deserializer)?;
+        if !json.is_empty() && !json.starts_with('/') {
+            let message = format!("`{json}` is no JSON pointer\nwrite `/{}`", json.replace('.', "/"));
+            return Err(serde::de::Error::custom(message));
+        }
+        Ok(Self(SuccessRule::Json { pointer: json, equals }))
+    }
+}
+
+impl Serialize for Success {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            SuccessRule::Any2xx => serializer.serialize_str("2xx"),
+            SuccessRule::Status200 => serializer.serialize_str("200"),
+            SuccessRule::Errno => serializer.serialize_str("errno"),
+            SuccessRule::Json { pointer, equals } => {
+                JsonRule { json: pointer.clone(), equals: equals.clone() }.serialize(serializer)
+            }
+        }
+    }
+}
+
+impl JsonSchema for Success {
+    fn schema_name() -> Cow<'static, str> {
+        "Success".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        JsonRule::json_schema(generator)
+    }
+}
+
+impl ShortForm for Success {
+    fn short(text: &str) -> Result<Self, String> {
+        match text {
+            "2xx" => Ok(Self(SuccessRule::Any2xx)),
+            "200" => Ok(Self(SuccessRule::Status200)),
+            "errno" => Ok(Self(SuccessRule::Errno)),
+            _ => {
+                let help = "one of `2xx`, `200`, `errno`, `{json: /pointer, equals: value}`";
+                Err(format!("`{text}` is no rule for success\n{help}"))
+            }
+        }
+    }
+
+    fn short_schema() -> Schema {
+        json_schema!({"enum": ["2xx", "200", 200, "errno"]})
+    }
+}

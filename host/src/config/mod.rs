@@ -1,0 +1,109 @@
+//! The configuration: `drover.yaml` and a file in `apps/` for each service, checked as a whole.
+//!
+//! ```text
+//! files ── yaml ──> Config, AppFile   each value good by itself (types), every mistake with its place
+//!                       │
+//!                     checks          sections against each other (groups, doors, plugins, kafka)
+//!                       │
+//!                     build           apps and routes: names resolved, policies merged
+//!                       v
+//!                    Loaded           or every problem there is: never half of it (S173)
+//! ```
+
+mod app_file;
+mod build;
+mod doors;
+mod files;
+mod groups;
+mod kafka;
+mod load;
+mod plugins;
+mod secrets;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use app_file::{AppFile, Command};
+pub use doors::{Admin, Credential, Gateway};
+pub use files::{Disk, Files, Memory};
+pub use groups::{Format, Group, SideTopic, Start, Unmatched};
+pub use kafka::Kafka;
+pub use load::{Loaded, load, load_from};
+pub use plugins::{Plugin, PluginLimits};
+pub use types::{Address, GroupName, Limit, Millis, Name, SecretText, TopicName, Within};
+
+/// `drover.yaml`. Every key has a default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Config {
+    /// The Kafka cluster.
+    pub kafka: Kafka,
+    /// Consumer groups that this host joins.
+    pub groups: Vec<Group>,
+    /// Folder with a file for each app, relative to this file.
+    pub apps: PathBuf,
+    /// Plugins of one's own, and settings of standard ones.
+    pub plugins: Vec<Plugin>,
+    /// Threads that carry messages; 0: one for each core.
+    pub shards: Within<0, 1_024>,
+    /// What the process may hold at once.
+    pub limits: Limits,
+    /// The producers' door.
+    pub gateway: Gateway,
+    /// The operators' door.
+    pub admin: Admin,
+    /// What is kept on disk: a cache, Kafka holds the truth.
+    pub store: Store,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            kafka: Kafka::default(),
+            groups: Vec::new(),
+            apps: "apps".into(),
+            plugins: Vec::new(),
+            shards: Within::new(0),
+            limits: Limits::default(),
+            gateway: Gateway::default(),
+            admin: Admin::default(),
+            store: Store::default(),
+        }
+    }
+}
+
+/// What the process may hold at once; beyond it Kafka is not read on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Limits {
+    /// Messages by their bytes, in MiB.
+    pub bytes_mb: Within<1, 1_048_576>,
+    /// Messages by their number.
+    pub in_flight: Within<1, 10_000_000>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bytes_mb: Within::new(256), in_flight: Within::new(50_000) }
+    }
+}
+
+/// What is kept on disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Store {
+    /// Folder, relative to this file; made where it is missing.
+    pub dir: PathBuf,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { dir: "data".into() }
+    }
+}
