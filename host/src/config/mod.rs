@@ -35,7 +35,7 @@ pub use doors::{Admin, Credential, Gateway};
 pub use files::{Disk, Files, Memory};
 pub use groups::{Format, Group, SideTopic, Start, Unmatched};
 pub use kafka::Kafka;
-pub use load::{Loaded, load, load_from};
+pub use load::{Loaded, load, load_from, load_main};
 pub use plugins::{Plugin, PluginLimits};
 pub use types::{Address, GroupName, Limit, Millis, Name, SecretText, TopicName, Within};
 
