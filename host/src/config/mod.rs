@@ -18,9 +18,12 @@ mod groups;
 mod kafka;
 mod load;
 mod plugins;
+mod schema;
 mod secrets;
 mod types;
 
+#[cfg(test)]
+mod sample_tests;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +39,7 @@ pub use groups::{Format, Group, SideTopic, Start, Unmatched};
 pub use kafka::Kafka;
 pub use load::{Loaded, load, load_from};
 pub use plugins::{Plugin, PluginLimits};
+pub use schema::{app_schema, keys_page, main_schema};
 pub use types::{Address, GroupName, Limit, Millis, Name, SecretText, TopicName, Within};
 
 /// `drover.yaml`. Every key has a default.
