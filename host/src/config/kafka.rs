@@ -27,8 +27,8 @@ impl Default for Kafka {
 }
 
 impl Kafka {
-    /// The properties as librdkafka takes them, secrets in the open.
-    pub fn plain_properties(&self) -> BTreeMap<String, String> {
+    /// The properties as librdkafka takes them, secrets in plain.
+    pub fn revealed(&self) -> BTreeMap<String, String> {
         let plain = |it: &OrShort<Property>| it.0.0.value.expose().to_owned();
         self.properties.iter().map(|(name, value)| (name.clone(), plain(value))).collect()
     }
