@@ -33,8 +33,8 @@ pub struct Plugin {
 pub struct PluginLimits {
     /// Memory of an instance, in MiB. Default: 64 for a handler, 16 for a selector.
     pub memory_mb: Option<Within<1, 4_096>>,
-    /// Time for one call, in ms. Default: 10 for a handler, 1 for a selector.
-    pub call_ms: Option<Within<1, 60_000>>,
+    /// Processor time for one call, in ms. Default: 10 for a handler, 1 for a selector.
+    pub cpu_ms: Option<Within<1, 60_000>>,
     /// Time to start an instance, in ms. Default: 1000.
     pub start_ms: Option<Within<1, 60_000>>,
     /// Log lines of one call; further ones are dropped and counted. Default: 64.
