@@ -77,7 +77,8 @@ impl Loader<'_> {
         let sources = self.apps(&config, &main);
         let known = plugins::known(&config.plugins, known_plugins);
         // What a broken main file does not say cannot be held against the apps.
-        let context = build::Context { config: &config, known: &known, sound, files: self.files };
+        let at = main.cursor();
+        let context = build::Context { config: &config, at, known: &known, sound, files: self.files };
         let built = build::build(&context, &sources, &mut self.problems);
         self.read.extend(built.files);
         Some((config, built.apps, built.routes))
@@ -102,7 +103,7 @@ impl Loader<'_> {
                 problems.push(problem.help("the path leads from the folder of this file"));
             }
         }
-        secrets::resolve(config, self.files, base, at, problems);
+        self.read.extend(secrets::resolve(config, self.files, base, at, problems));
     }
 
     /// The app files that can be read at all, in order of their names.

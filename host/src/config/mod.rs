@@ -17,15 +17,25 @@ mod files;
 mod groups;
 mod kafka;
 mod load;
+mod lookup;
 mod plugins;
 mod schema;
 mod secrets;
+mod table;
 mod types;
 
+#[cfg(test)]
+mod files_tests;
+#[cfg(test)]
+mod linked_tests;
+#[cfg(test)]
+mod main_tests;
 #[cfg(test)]
 mod sample_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod values_tests;
 
 use std::path::PathBuf;
 
