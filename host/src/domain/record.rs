@@ -89,13 +89,13 @@ mod tests {
 
     #[test]
     fn absent_is_not_empty() {
-        let cases: &[(Option<&[u8]>, Option<&[u8]>)] =
-            &[(None, None), (Some(b""), Some(b"")), (Some(b"k"), None), (None, Some(b"v"))];
-        for (key, value) in cases {
-            let it = Record::new(("t".into(), 1, 2), None, *key, *value, b"headers");
-            assert_eq!((it.key(), it.value(), it.headers()), (*key, *value, &b"headers"[..]));
-            assert_eq!(it.value_shared().as_deref(), *value);
-            assert_eq!(it.key_shared().as_deref(), *key);
+        let cases: [[Option<&[u8]>; 2]; 4] =
+            [[None, None], [Some(b""), Some(b"")], [Some(b"k"), None], [None, Some(b"v")]];
+        for [key, value] in cases {
+            let it = Record::new(("t".into(), 1, 2), None, key, value, b"headers");
+            assert_eq!((it.key(), it.value(), it.headers()), (key, value, &b"headers"[..]));
+            assert_eq!(it.value_shared().as_deref(), value);
+            assert_eq!(it.key_shared().as_deref(), key);
         }
     }
 }
