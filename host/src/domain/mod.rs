@@ -12,6 +12,7 @@ pub mod offsets;
 pub mod outcome;
 pub mod overlap;
 pub mod plugin;
+pub mod partitioner;
 pub mod record;
 pub mod retry;
 pub mod routes;
