@@ -177,7 +177,8 @@ mod tests {
     /// S36.
     #[test]
     fn the_key_that_was_given_else_the_topic_else_none() {
-        let cases: [(Option<&[u8]>, bool, Option<&[u8]>); 5] = [
+        type Key<'a> = Option<&'a [u8]>;
+        let cases: [(Key<'_>, bool, Key<'_>); 5] = [
             (Some(b"k"), true, Some(b"k")),
             (Some(b"k"), false, Some(b"k")),
             (None, true, Some(b"orders")),

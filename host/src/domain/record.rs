@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn absent_is_not_empty() {
-        let cases: &[(Option<&[u8]>, Option<&[u8]>)] =
+        type Bytes<'a> = Option<&'a [u8]>;
+        let cases: &[(Bytes<'_>, Bytes<'_>)] =
             &[(None, None), (Some(b""), Some(b"")), (Some(b"k"), None), (None, Some(b"v"))];
         for (key, value) in cases {
             let it = Record::new(("t".into(), 1, 2), None, *key, *value, b"headers");

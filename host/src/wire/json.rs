@@ -39,6 +39,17 @@ const NAMES: [&str; 28] = [
     "type",
 ];
 
+/// By the first letter, in either case: which names begin so, a bit each.
+const BY_FIRST: [u32; 32] = {
+    let mut table = [0; 32];
+    let mut at = 0;
+    while at < NAMES.len() {
+        table[(NAMES[at].as_bytes()[0] % 32) as usize] |= 1 << at;
+        at += 1;
+    }
+    table
+};
+
 /// What was found of a field. Of doubles the last one counts, as for the ancestors' readers.
 #[derive(Clone, Copy, Default)]
 struct Found<'a> {
@@ -148,8 +159,17 @@ impl Visitor<'_> for Name {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        let at = NAMES.iter().position(|it| it.eq_ignore_ascii_case(name));
-        Ok(at.map(|at| (at, NAMES[at] == name)))
+        // Most names of ordinary JSON are none of ours: their first letter and length tell it.
+        let first = name.bytes().next().unwrap_or_default();
+        let mut candidates = BY_FIRST[usize::from(first % 32)];
+        while candidates != 0 {
+            let at = candidates.trailing_zeros() as usize;
+            if NAMES[at].eq_ignore_ascii_case(name) {
+                return Ok(Some((at, NAMES[at] == name)));
+            }
+            candidates &= candidates - 1;
+        }
+        Ok(None)
     }
 }
 
@@ -258,6 +278,25 @@ mod tests {
             assert_eq!(it.text("LogId").unwrap(), None);
             assert!(it.fields.have(&["Cmd", "LogId"]) && !it.fields.have(&["Data"]));
         });
+    }
+
+    #[test]
+    fn every_name_is_found_in_any_case_and_no_other() {
+        for name in NAMES {
+            for (spelled, exact) in [(name.to_owned(), true), (swap_case(name), false)] {
+                check(&format!("{{\"{spelled}\":1,\"{spelled}x\":2,\"\":3}}"), |it| {
+                    assert_eq!(it.fields.value_in_any_case(name).unwrap().get(), "1", "{spelled}");
+                    assert_eq!(it.fields.have(&[name]), exact, "{spelled}");
+                });
+            }
+        }
+    }
+
+    fn swap_case(name: &str) -> String {
+        let swap = |it: char| {
+            if it.is_ascii_uppercase() { it.to_ascii_lowercase() } else { it.to_ascii_uppercase() }
+        };
+        name.chars().map(swap).collect()
     }
 
     #[test]

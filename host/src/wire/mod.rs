@@ -23,11 +23,13 @@ pub mod bigpipe;
 pub mod cloudevents;
 pub mod dispatcher;
 mod envelope;
+pub mod events_out;
 mod json;
 pub mod native;
 pub mod receipts;
 #[cfg(test)]
 mod samples;
+pub mod task;
 mod time;
 
 use bytes::Bytes;
@@ -120,8 +122,10 @@ fn fields<'a>(form: &str, value: Option<&'a Bytes>) -> Result<Fields<'a>, String
 
 #[cfg(test)]
 mod tests {
+    use super::events_out::Mode;
     use super::samples::{random, record, value};
     use super::*;
+    use crate::domain::headers;
 
     const FORMATS: [Format; 7] = [
         Format::Auto,
@@ -132,6 +136,8 @@ mod tests {
         Format::Dispatcher,
         Format::CloudEvents,
     ];
+
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
 
     const ALPACA: &str = r#"{"Cmd":"c","LogId":"l","HashKey":"k","Data":"d","Delay":0}"#;
     const BIGPIPE: &str = r#"{"Headers":{"a":["b","c"]},"Url":"http://u/","Data":"d","Topic":"t","Partition":0,"CreateTime":1}"#;
@@ -151,7 +157,7 @@ mod tests {
     /// S17 to S20: the rule in the head of this file, a case for each of its lines.
     #[test]
     fn auto_recognises_every_form() {
-        let cases: &[(&[(&str, &str)], &str, &str)] = &[
+        let cases: &[(Pairs<'_>, &str, &str)] = &[
             (&[("drover-command", "c")], "v", "c v"),
             (&[("drover-command", "c"), ("ce_type", "x")], ALPACA, &format!("c {ALPACA}")),
             (&CE, "v", "c v"),
@@ -208,7 +214,7 @@ mod tests {
     /// S24: what was taken for an envelope and is broken in it is an error, not data.
     #[test]
     fn auto_does_not_fall_back() {
-        let cases: &[(&[(&str, &str)], &str)] = &[
+        let cases: &[(Pairs<'_>, &str)] = &[
             (&[("drover-command", "")], "v"),
             (&[("ce_id", "i")], "v"),
             (&CE[1..], ALPACA),
@@ -351,5 +357,42 @@ mod tests {
         }
     }
 
-    use crate::domain::headers;
+    /// Texts of all kinds, written in each form and recognised again.
+    #[test]
+    fn random_texts_come_back_from_every_form() {
+        let parts =
+            ["", "a", "\"", "\\", "\\u0041", "{\"Cmd\":", "\u{0}", "\n", "é", "发", "😀", "\u{feff}", "</>&"];
+        for seed in 0..500 {
+            let mut random = random(seed);
+            let mut text =
+                |most: usize| -> String { (0..random(most)).map(|_| parts[random(parts.len())]).collect() };
+            let (command, data) = (format!("c{}", text(4)), text(12));
+            let mut envelope = Envelope::new(command, Some(data.clone().into()));
+            envelope.log_id = Some(format!("l{}", text(4)).into());
+            let place = bigpipe::Place { topic: "orders", partition: 3, created_ms: 1 };
+            let task =
+                task::Task { id: "i".into(), topic: text(3), value: Some(data.into()), ..task::Task::none() };
+            let all = [
+                (native::encode(&envelope), true),
+                (alpaca::encode(&envelope).unwrap(), true),
+                (events_out::encode(&envelope, "/s", Mode::Binary).unwrap(), true),
+                (events_out::encode(&envelope, "/s", Mode::Structured).unwrap(), true),
+                (bigpipe::encode(&envelope, place).unwrap(), false),
+                (task.encode().unwrap(), false),
+            ];
+            for (at, (Encoded { key, value, headers }, has_command)) in all.into_iter().enumerate() {
+                let record =
+                    Record::new(("orders".into(), 3, 42), None, key.as_deref(), value.as_deref(), &headers);
+                let message = decode(Format::Auto, record).unwrap();
+                assert_eq!(message.value, envelope.data, "seed {seed}, form {at}");
+                let command = if has_command { &*envelope.command } else { "orders" };
+                let log_id = if has_command { envelope.log_id.as_deref() } else { Some("orders[3]@42") };
+                assert_eq!(
+                    (&*message.command, Some(&*message.log_id)),
+                    (command, log_id),
+                    "seed {seed}, form {at}"
+                );
+            }
+        }
+    }
 }

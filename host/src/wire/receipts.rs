@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::dispatcher::{Task, base64_or_null};
 use super::envelope::Encoded;
+use super::task::{Task, base64_or_null};
 use super::time;
 
 /// How the work on a task went.
