@@ -1,11 +1,13 @@
 //! drover: pulls messages from Kafka and pushes them to services.
 
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
 pub mod domain;
+pub mod gateway;
 pub mod intake;
 pub mod kafka;
 pub mod metrics;
@@ -14,5 +16,6 @@ pub mod plugin;
 pub mod shard;
 pub mod telemetry;
 pub mod upstream;
+pub mod web;
 pub mod wire;
 pub mod yaml;
