@@ -36,7 +36,7 @@ macro_rules! with_policy {
             pub retry: Retry,
             /// Time for one attempt, in ms. Default: 10000.
             pub timeout_ms: Option<Millis>,
-            /// Most attempts of a command under way at once on this host. Default: no limit.
+            /// Most attempts of a command under way at once on this host. Default: 128.
             pub concurrency: Option<Limit>,
             /// Most attempts of a command a second on this host. Default: no limit.
             pub rate: Option<Limit>,

@@ -5,16 +5,15 @@ pub mod app;
 pub mod exchange;
 pub mod hash;
 pub mod headers;
+pub mod ledger;
 pub mod limiter;
 pub mod message;
 pub mod offsets;
 pub mod outcome;
 pub mod overlap;
 pub mod plugin;
+pub mod partitioner;
 pub mod record;
 pub mod retry;
 pub mod routes;
-<<<<<<< HEAD
-=======
 pub mod secret;
->>>>>>> cfg

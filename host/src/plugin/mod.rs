@@ -13,9 +13,10 @@ mod handler;
 mod imports;
 mod lifecycle;
 mod selector;
+pub mod standard;
 mod wasi;
 
-pub use compile::{Code, Plugin, Refusal, Settings, compile};
+pub use compile::{Code, Plugin, Refusal, Settings, compile, digest};
 pub use engine::Engine;
 pub use guest::{Call, Emitted, Limits, Load};
 pub use handler::{Action, Handled, Handler};

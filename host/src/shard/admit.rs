@@ -14,6 +14,7 @@ use super::work::{Ack, Ticket, Work};
 use crate::domain::app::{Order, Route};
 use crate::domain::message::Message;
 use crate::domain::outcome::{Failure, Outcome, Stage};
+use crate::domain::routes::Routes;
 use crate::metrics::RouteCounters;
 use crate::plugin::Plugin;
 use crate::wire;
@@ -149,7 +150,7 @@ impl Shard {
         }
         let servers = self.shared.directory.app(&app.name)?;
         let plugin = live.plugins.get(&app.selector).cloned();
-        let commands = live.routes.commands_of(&app.name);
+        let commands = commands_of(&live.routes, &app.name);
         let here = Rc::new(AppHere::new(Arc::clone(app), servers, commands, plugin));
         self.apps.borrow_mut().insert(Arc::clone(&app.name), Rc::clone(&here));
         Some(here)
@@ -177,7 +178,9 @@ fn not_now(message: &Message, now_ms: u64) -> Option<Outcome> {
         let failure = Failure::lasting(Stage::Route, detail);
         return Some(Outcome::Dead { code: "expired".to_owned(), failure });
     }
-    message.due_ms.filter(|it| *it > now_ms).map(Outcome::Deferred)
+    // Without a time of production the delay counts from when it was read.
+    let counted_here = (message.delay_ms > 0).then(|| now_ms + message.delay_ms);
+    message.due_ms.or(counted_here).filter(|it| *it > now_ms).map(Outcome::Deferred)
 }
 
 fn order_key(order: Order, group: u16, hash: u64, message: &Message) -> Option<OrderKey> {
@@ -190,4 +193,10 @@ fn order_key(order: Order, group: u16, hash: u64, message: &Message) -> Option<O
     };
     let hash = if key.is_none() { record.partition as u64 } else { hash };
     Some(OrderKey { hash, group, topic: Arc::clone(&record.topic), key, partition: record.partition })
+}
+
+/// What an app's selector is told: the commands that it serves.
+fn commands_of(routes: &Routes, app: &str) -> Vec<String> {
+    let of_app = routes.entries().iter().filter(|it| &*it.route.app.name == app);
+    of_app.map(|it| it.matcher.to_string()).collect()
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::{http1, http2};
 
 use super::SendError;
 use super::connection::{self, Body, Sender};
@@ -29,12 +30,8 @@ pub struct Client {
 
 #[derive(Default)]
 struct Idle {
-    http1: RefCell<Vec<http1::Held>>,
-    http2: RefCell<Option<hyper::client::conn::http2::SendRequest<Body>>>,
-}
-
-mod http1 {
-    pub type Held = hyper::client::conn::http1::SendRequest<super::Body>;
+    http1: RefCell<Vec<http1::SendRequest<Body>>>,
+    http2: RefCell<Option<http2::SendRequest<Body>>>,
 }
 
 /// An answer with its body read to the end.
@@ -96,6 +93,7 @@ impl Client {
         // request was sent, and another connection takes it.
         while let Some(mut sender) = idle.take() {
             if sender.is_closed() || sender.ready().await.is_err() {
+                idle.forget(&sender);
                 continue;
             }
             let Some(attempt) = request.take() else { break };
@@ -140,6 +138,12 @@ impl Idle {
             return Some(Sender::Http2(shared.clone()));
         }
         self.http1.borrow_mut().pop().map(Sender::Http1)
+    }
+
+    fn forget(&self, sender: &Sender) {
+        if let Sender::Http2(_) = sender {
+            *self.http2.borrow_mut() = None;
+        }
     }
 
     fn keep(&self, sender: Sender) {

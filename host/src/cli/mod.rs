@@ -1,0 +1,35 @@
+//! The command line: what the binary can be asked to do.
+
+mod check;
+mod run;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Pulls messages from Kafka and pushes them to services, through sandboxed WASM handlers and selectors.
+#[derive(Debug, Parser)]
+#[command(name = "drover", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say whether a configuration is good, and if not, what to write instead.
+    Check(check::Check),
+    /// Run a host against a Kafka cluster, until it is told to stop.
+    Run(run::Run),
+}
+
+impl Cli {
+    /// Does what was asked for; what there is to say goes to `out`.
+    pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Check(check) => check.run(out),
+            Command::Run(run) => run.run(),
+        }
+    }
+}
