@@ -1,6 +1,17 @@
 //! drover: pulls messages from Kafka and pushes them to services.
 
+pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod control;
 pub mod domain;
+pub mod intake;
+pub mod kafka;
+pub mod metrics;
+pub mod outbox;
+pub mod plugin;
+pub mod shard;
+pub mod upstream;
+pub mod wire;
 pub mod yaml;

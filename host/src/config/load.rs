@@ -52,6 +52,21 @@ pub fn load_from(
     }
 }
 
+/// The main file alone, without the apps: what is needed to reach the cluster, where uploaded plugins are
+/// known from.
+pub fn load_main(files: &dyn Files, main_file: &Path) -> Result<Config, Vec<Problem>> {
+    let mut loader = Loader { files, problems: Vec::new(), read: Vec::new() };
+    let base = main_file.parent().unwrap_or(Path::new(""));
+    let config = loader.doc(main_file).and_then(|doc| {
+        let mut config: Config = loader.value(&doc)?;
+        loader.check_main(&mut config, base, &doc);
+        config.store.dir = base.join(&config.store.dir);
+        Some(config)
+    });
+    let errors = loader.problems.iter().any(|it| it.severity == Severity::Error);
+    config.filter(|_| !errors).ok_or(loader.problems)
+}
+
 struct Loader<'a> {
     files: &'a dyn Files,
     problems: Vec<Problem>,

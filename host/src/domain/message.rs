@@ -26,13 +26,6 @@ pub struct Message {
     pub value: Option<Bytes>,
     /// Header block of the envelope and the record.
     pub headers: Bytes,
-    /// 1 for the first delivery.
+    /// The number of the first attempt to come: 1, or more where a record has attempts behind it.
     pub attempt: u32,
-}
-
-impl Message {
-    /// What the order of messages and consistent hashing go by: the hash key, else the record's key.
-    pub fn order_key(&self) -> Option<&[u8]> {
-        self.hash_key.as_deref().map(str::as_bytes).or_else(|| self.record.key())
-    }
 }

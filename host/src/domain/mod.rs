@@ -3,7 +3,10 @@
 
 pub mod app;
 pub mod exchange;
+pub mod hash;
 pub mod headers;
+pub mod ledger;
+pub mod limiter;
 pub mod message;
 pub mod offsets;
 pub mod outcome;

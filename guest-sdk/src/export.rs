@@ -1,0 +1,164 @@
+//! What the attributes expand to: the component's exports around the author's functions.
+
+use std::cell::RefCell;
+
+use crate::{App, Pick, Select};
+
+/// Before the author's code: a panic says its text and place through the log, then it traps.
+#[cfg(target_family = "wasm")]
+pub fn enter() {
+    thread_local! {
+        static ENTERED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+    if !ENTERED.replace(true) {
+        std::panic::set_hook(Box::new(|panic| {
+            crate::log::write(crate::log::Level::Critical, &panic.to_string());
+        }));
+    }
+}
+
+/// Passes an update to the instance's selector.
+pub fn update<S: Select>(slot: &RefCell<Option<S>>, app: App) -> Result<(), String> {
+    let mut slot = slot.borrow_mut();
+    slot.get_or_insert_default().update(app).map_err(|error| error.reason().to_string())
+}
+
+/// Asks the instance's selector.
+pub fn select<S: Select>(slot: &RefCell<Option<S>>, pick: &Pick) -> Result<u32, String> {
+    let mut slot = slot.borrow_mut();
+    slot.get_or_insert_default().select(pick).map_err(|error| error.reason().to_string())
+}
+
+/// `#[handler]`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_handler {
+    ($handle:ident) => {
+        const _: () = {
+            use $crate::{Action, Message};
+
+            fn handle(message: Message) -> Action {
+                $crate::action::IntoAction::into_action($handle(message))
+            }
+
+            // Exported names would clash where several plugins are linked natively, as in the host.
+            #[cfg(not(target_family = "wasm"))]
+            const _: fn(Message) -> Action = handle;
+
+            #[cfg(target_family = "wasm")]
+            struct Plugin;
+            #[cfg(target_family = "wasm")]
+            impl $crate::bindings::handler::exports::drover::plugin::message_handler::Guest for Plugin {
+                fn handle(message: Message) -> Action {
+                    $crate::export::enter();
+                    handle(message)
+                }
+            }
+            #[cfg(target_family = "wasm")]
+    $crate::bindings::handler::export_handler!(Plugin with_types_in $crate::bindings::handler);
+        };
+    };
+}
+
+/// `#[judge]`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_judge {
+    ($judge:ident) => {
+        const _: () = {
+            use $crate::{Judged, Response, Verdict};
+
+            fn judge(message: Judged, response: Response) -> Verdict {
+                $crate::verdict::IntoVerdict::into_verdict($judge(&message, &response))
+            }
+
+            #[cfg(not(target_family = "wasm"))]
+            const _: fn(Judged, Response) -> Verdict = judge;
+
+            #[cfg(target_family = "wasm")]
+            struct Plugin;
+            #[cfg(target_family = "wasm")]
+            impl $crate::bindings::judge::exports::drover::plugin::judge::Guest for Plugin {
+                fn judge(message: Judged, response: Response) -> Verdict {
+                    $crate::export::enter();
+                    judge(message, response)
+                }
+            }
+            #[cfg(target_family = "wasm")]
+    $crate::bindings::judge::export_judge!(Plugin with_types_in $crate::bindings::judge);
+        };
+    };
+}
+
+/// `#[init]`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_init {
+    ($init:ident) => {
+        const _: () = {
+            type Outcome = ::core::result::Result<(), ::std::string::String>;
+
+            fn init() -> Outcome {
+                $init().map_err(|error| $crate::Error::from(error).reason().to_string())
+            }
+
+            #[cfg(not(target_family = "wasm"))]
+            const _: fn() -> Outcome = init;
+
+            #[cfg(target_family = "wasm")]
+            struct Plugin;
+            #[cfg(target_family = "wasm")]
+            impl $crate::bindings::lifecycle::exports::drover::plugin::lifecycle::Guest for Plugin {
+                fn init() -> Outcome {
+                    $crate::export::enter();
+                    init()
+                }
+            }
+            #[cfg(target_family = "wasm")]
+    $crate::bindings::lifecycle::export_lifecycle!(Plugin with_types_in $crate::bindings::lifecycle);
+        };
+    };
+}
+
+/// `#[selector]`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_selector {
+    ($selector:ty) => {
+        const _: () = {
+            type Outcome<T> = ::core::result::Result<T, ::std::string::String>;
+
+            ::std::thread_local! {
+                static SELECTOR: ::core::cell::RefCell<Option<$selector>> =
+                    const { ::core::cell::RefCell::new(None) };
+            }
+
+            fn update(app: $crate::App) -> Outcome<()> {
+                SELECTOR.with(|slot| $crate::export::update(slot, app))
+            }
+
+            fn select(pick: $crate::Pick) -> Outcome<u32> {
+                SELECTOR.with(|slot| $crate::export::select(slot, &pick))
+            }
+
+            #[cfg(not(target_family = "wasm"))]
+            const _: (fn($crate::App) -> Outcome<()>, fn($crate::Pick) -> Outcome<u32>) = (update, select);
+
+            #[cfg(target_family = "wasm")]
+            struct Plugin;
+            #[cfg(target_family = "wasm")]
+            impl $crate::bindings::selector::exports::drover::plugin::server_selector::Guest for Plugin {
+                fn update(app: $crate::App) -> Outcome<()> {
+                    $crate::export::enter();
+                    update(app)
+                }
+                fn select(pick: $crate::Pick) -> Outcome<u32> {
+                    $crate::export::enter();
+                    select(pick)
+                }
+            }
+            #[cfg(target_family = "wasm")]
+    $crate::bindings::selector::export_selector!(Plugin with_types_in $crate::bindings::selector);
+        };
+    };
+}

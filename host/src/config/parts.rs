@@ -1,0 +1,206 @@
+//! From a good configuration to what the parts are started with: each part gets its own section only.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::{Config, Files, Format, Group, Loaded, Plugin, Start, Unmatched, load_from, load_main};
+use crate::app;
+use crate::control::{Component, Desired, PluginSource};
+use crate::domain::app::Order;
+use crate::domain::plugin::KnownPlugin;
+use crate::domain::routes::Routes;
+use crate::intake;
+use crate::kafka::ClientSettings;
+use crate::plugin::{Limits, Settings};
+use crate::shard::live::{self, GroupPolicy};
+use crate::wire;
+use crate::yaml::Problem;
+
+impl Config {
+    pub fn client(&self) -> ClientSettings {
+        ClientSettings {
+            brokers: self.kafka.brokers.iter().map(ToString::to_string).collect(),
+            properties: self.kafka.revealed(),
+        }
+    }
+
+    /// How many shards run: one for each core unless written.
+    pub fn shard_count(&self) -> u32 {
+        match u32::try_from(self.shards.get()) {
+            Ok(0) | Err(_) => std::thread::available_parallelism().map_or(1, |it| it.get() as u32),
+            Ok(count) => count,
+        }
+    }
+
+    /// The groups to join, each with an equal share of the byte budget.
+    pub fn intakes(&self, routes: &Routes) -> Vec<intake::Config> {
+        let bytes = (self.limits.bytes_mb.get() as usize) << 20;
+        let share = bytes / self.groups.len().max(1);
+        self.groups.iter().enumerate().map(|(at, it)| it.intake(at, share, routes)).collect()
+    }
+}
+
+impl Group {
+    fn intake(&self, index: usize, bytes: usize, routes: &Routes) -> intake::Config {
+        let of_group = routes.entries().iter().filter(|it| &*it.group == self.name.as_str());
+        let widest = of_group.map(|it| it.route.order).max();
+        intake::Config {
+            index: index as u16,
+            name: self.name.to_string(),
+            topics: self.topics.iter().map(ToString::to_string).collect(),
+            start: match self.start {
+                Start::Oldest => intake::Start::Oldest,
+                Start::Newest => intake::Start::Newest,
+            },
+            order: widest.unwrap_or(Order::None),
+            order_header: self.order_header.clone(),
+            window: self.window.get() as usize,
+            bytes,
+            commit_every_ms: self.commit_every_ms.get(),
+            drain_ms: self.drain_ms.get(),
+            stop_drain_ms: self.drain_ms.get().max(10_000),
+            instance: None,
+            session_timeout_ms: 45_000,
+            prefetch_kib: 16 << 10,
+        }
+    }
+
+    fn policy(&self) -> GroupPolicy {
+        GroupPolicy {
+            name: self.name.as_str().into(),
+            format: match self.format {
+                Format::Auto => wire::Format::Auto,
+                Format::Raw => wire::Format::Raw,
+                _ => wire::Format::Native,
+            },
+            unmatched: match self.unmatched {
+                Unmatched::Dead => live::Unmatched::Dead,
+                Unmatched::Park => live::Unmatched::Park,
+                Unmatched::Skip => live::Unmatched::Skip,
+            },
+            dead_topic: self.dead_topic().into(),
+            park_topic: self.park_topic().into(),
+        }
+    }
+}
+
+/// Where the configuration comes from: files on disk, or in memory for tests and `dev`.
+#[derive(Clone)]
+pub struct Origin {
+    pub files: Arc<dyn Files + Send + Sync>,
+    pub main: PathBuf,
+}
+
+impl Origin {
+    pub fn disk(main: &Path) -> Self {
+        Self { files: Arc::new(super::Disk), main: main.to_owned() }
+    }
+
+    /// What a host is started with; read once more, whole, when the control topic has been read.
+    pub fn parts(&self) -> Result<app::Parts, Vec<String>> {
+        let config = load_main(&*self.files, &self.main).map_err(|it| rendered(&it))?;
+        let origin = self.clone();
+        Ok(app::Parts {
+            client: config.client(),
+            shards: config.shard_count(),
+            side_topics: config.side_topics(),
+            control_topic: crate::control::ledger::TOPIC.to_owned(),
+            source: Arc::new(move |known| origin.desired(known)),
+            config,
+        })
+    }
+
+    /// Everything that decides, or every problem.
+    fn desired(&self, uploaded: &[KnownPlugin]) -> Result<Desired, Vec<String>> {
+        let mut known = crate::domain::plugin::standard();
+        known.retain(|it| !uploaded.iter().any(|at| at.name == it.name));
+        known.extend_from_slice(uploaded);
+        let loaded = load_from(&*self.files, &self.main, &known).map_err(|it| rendered(&it))?;
+        let Loaded { config, routes, apps, warnings, files } = loaded;
+        let mut plugins = BTreeMap::new();
+        for entry in &config.plugins {
+            let source = entry.source().map_err(|it| vec![format!("{it:#}")])?;
+            plugins.insert(Arc::from(entry.name.as_str()), source);
+        }
+        Ok(Desired {
+            groups: config.groups.iter().map(Group::policy).collect(),
+            fixed: config.fixed(&routes),
+            routes: Arc::new(routes),
+            apps,
+            plugins,
+            warnings: rendered(&warnings),
+            files,
+        })
+    }
+}
+
+fn rendered(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+impl Config {
+    /// What a running host cannot change, a line for each.
+    fn fixed(&self, routes: &Routes) -> String {
+        let mut lines: Vec<String> = self.intakes(routes).iter().map(|it| format!("{it:?}")).collect();
+        lines.push(format!("kafka {:?}", self.kafka.brokers));
+        lines.push(format!("shards {}", self.shard_count()));
+        lines.join("\n")
+    }
+
+    /// Topics that this host writes to and makes where they are missing, and whether it may.
+    fn side_topics(&self) -> Vec<app::SideTopic> {
+        let mut all = Vec::new();
+        for group in &self.groups {
+            let asked = [(group.dead_topic(), &group.dead_letters), (group.park_topic(), &group.park)];
+            for (name, it) in asked {
+                all.push(app::SideTopic {
+                    name,
+                    partitions: it.partitions.map(|it| it.get() as i32),
+                    like: group.topics.first().map(ToString::to_string),
+                    replication: it.replication.map_or(-1, |it| it.get() as i32),
+                    create: it.create,
+                });
+            }
+        }
+        all
+    }
+}
+
+impl Plugin {
+    fn source(&self) -> anyhow::Result<PluginSource> {
+        let component = match (&self.file, self.standard_name()) {
+            (Some(path), _) => {
+                let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+                Component::Bytes(bytes.into())
+            }
+            (None, Some(name)) => Component::Standard(name.to_owned()),
+            (None, None) => anyhow::bail!("plugin {} has neither `use` nor `file`", self.name),
+        };
+        Ok(PluginSource { component, settings: self.settings() })
+    }
+}
+
+impl Plugin {
+    fn settings(&self) -> Settings {
+        let config: BTreeMap<String, String> =
+            self.config.iter().map(|(key, value)| (key.clone(), value.clone().into_string())).collect();
+        let limits = &self.limits;
+        let changed = limits.memory_mb.is_some() || limits.cpu_ms.is_some();
+        let selector = self.standard_name().is_some_and(|it| {
+            crate::domain::plugin::STANDARD
+                .iter()
+                .any(|at| at.0 == it && at.1 == crate::domain::plugin::PluginKind::Selector)
+        });
+        let mut own = if selector { Limits::SELECTOR } else { Limits::HANDLER };
+        if let Some(memory) = &limits.memory_mb {
+            own.memory_bytes = (memory.get() as usize) << 20;
+        }
+        if let Some(cpu) = &limits.cpu_ms {
+            own.call_ms = cpu.get() as u32;
+        }
+        Settings { config, limits: changed.then_some(own) }
+    }
+}

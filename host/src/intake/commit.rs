@@ -1,0 +1,150 @@
+//! When and what is committed, and what the broker's answers mean. A commit counts when it is acknowledged,
+//! never when it is sent: while a group joins none passes, and the reports come when the join is over.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::books::Books;
+use crate::kafka::consumer::{CommitError, CommitReport, GroupConsumer};
+
+pub struct Commits {
+    every: Duration,
+    next: Instant,
+    number: u64,
+    /// What was sent and not reported: number → lanes.
+    open: HashMap<u64, Vec<(String, i32, i64, u32)>>,
+    pub acknowledged: u64,
+    pub refused: u64,
+    /// Why the last one was refused, until one passes.
+    pub closed: Option<String>,
+}
+
+/// What a report says of this member.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Standing {
+    Member,
+    /// The group goes on without this member: all of its lanes are lost.
+    Gone,
+}
+
+impl Commits {
+    pub fn new(every_ms: u64) -> Self {
+        let every = Duration::from_millis(every_ms.max(10));
+        Self {
+            every,
+            next: Instant::now() + every,
+            number: 0,
+            open: HashMap::new(),
+            acknowledged: 0,
+            refused: 0,
+            closed: None,
+        }
+    }
+
+    pub fn is_due(&self) -> bool {
+        self.next <= Instant::now()
+    }
+
+    /// Sends what is not with the broker yet. The number to wait for, if there was anything.
+    pub fn send(
+        &mut self,
+        consumer: &GroupConsumer,
+        books: &mut Books,
+        only: impl Fn(&str, i32) -> bool,
+    ) -> Option<u64> {
+        self.next = Instant::now() + self.every;
+        let mut lanes = Vec::new();
+        for lane in books.iter_mut().filter(|it| only(&it.topic, it.partition)) {
+            if let Some(low) = lane.to_commit() {
+                lane.sent = Some(low);
+                lanes.push((lane.topic.to_string(), lane.partition, low, lane.epoch));
+            }
+        }
+        if lanes.is_empty() {
+            return None;
+        }
+        self.number += 1;
+        let offsets: Vec<_> = lanes.iter().map(|it| (it.0.clone(), it.1, it.2)).collect();
+        match consumer.commit(self.number, &offsets) {
+            Ok(()) => {
+                self.open.insert(self.number, lanes);
+                Some(self.number)
+            }
+            Err(error) => {
+                self.closed = Some(error.to_string());
+                unsend(books, &lanes);
+                None
+            }
+        }
+    }
+
+    /// Takes a report into the books.
+    pub fn report(&mut self, report: &CommitReport, books: &mut Books) -> Standing {
+        let Some(lanes) = self.open.remove(&report.number) else { return Standing::Member };
+        if let Some(error) = &report.error {
+            return self.refuse(error, books, &lanes);
+        }
+        let mut standing = Standing::Member;
+        for (topic, partition, offset, epoch) in lanes {
+            let said = report.partitions.iter().find(|it| it.0 == topic && it.1 == partition);
+            if let Some((_, _, _, Some(error))) = said {
+                let lane = [(topic, partition, offset, epoch)];
+                if self.refuse(error, books, &lane) == Standing::Gone {
+                    standing = Standing::Gone;
+                }
+                continue;
+            }
+            self.acknowledged += 1;
+            self.closed = None;
+            if let Some(lane) = books.get_mut(&topic, partition).filter(|it| it.epoch == epoch) {
+                lane.committed = lane.committed.max(Some(offset));
+                if lane.sent == Some(offset) {
+                    lane.sent = None;
+                }
+            }
+        }
+        standing
+    }
+
+    pub fn is_open(&self, number: u64) -> bool {
+        self.open.contains_key(&number)
+    }
+
+    fn refuse(
+        &mut self,
+        error: &CommitError,
+        books: &mut Books,
+        lanes: &[(String, i32, i64, u32)],
+    ) -> Standing {
+        self.refused += lanes.len() as u64;
+        unsend(books, lanes);
+        match error {
+            CommitError::Later(detail) => {
+                self.closed = Some(detail.clone());
+                Standing::Member
+            }
+            CommitError::Denied(detail) => {
+                tracing::error!(detail, "a commit is denied: the work goes on, a restart would repeat it");
+                self.closed = Some(detail.clone());
+                Standing::Member
+            }
+            CommitError::Gone(detail) => {
+                tracing::warn!(detail, "the group goes on without this member");
+                self.closed = Some(detail.clone());
+                Standing::Gone
+            }
+        }
+    }
+}
+
+/// These are to be sent again.
+fn unsend(books: &mut Books, lanes: &[(String, i32, i64, u32)]) {
+    for (topic, partition, offset, epoch) in lanes {
+        if let Some(lane) = books.get_mut(topic, *partition)
+            && lane.epoch == *epoch
+            && lane.sent == Some(*offset)
+        {
+            lane.sent = None;
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! One assigned partition until it is given back: its tracker, its window and what it waits for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::domain::offsets::{Offsets, Refused};
+use crate::domain::record::Record;
+
+pub struct Lane {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    /// In the lane table.
+    pub slot: u32,
+    /// Changes when the partition is assigned anew or its log was cut: acknowledgements of an older one
+    /// change nothing.
+    pub epoch: u32,
+    offsets: Option<Offsets>,
+    window: usize,
+    /// Handed over and not acknowledged, settled or dropped.
+    pub handed: u32,
+    /// What these weigh.
+    pub bytes: usize,
+    /// Taken from the client when there was no room; in order, before anything taken later.
+    stash: VecDeque<Record>,
+    pub paused: bool,
+    /// Acknowledged by the broker.
+    pub committed: Option<i64>,
+    /// Sent to the broker, its word is awaited.
+    pub sent: Option<i64>,
+    pub received: u64,
+    pub settled: u64,
+    pub dropped: u64,
+}
+
+/// What to do with a record that was taken.
+pub enum Taken {
+    Hand(Record),
+    /// Kept until there is room.
+    Stashed,
+    /// Its offset lies behind what was received: the log was cut or recreated, the lane begins anew with it.
+    Restart(Record),
+}
+
+impl Lane {
+    pub fn new(
+        (topic, partition): (Arc<str>, i32),
+        (slot, epoch): (u32, u32),
+        position: Option<i64>,
+        window: usize,
+    ) -> Self {
+        Self {
+            topic,
+            partition,
+            slot,
+            epoch,
+            offsets: position.map(|it| Offsets::new(it, window)),
+            window,
+            handed: 0,
+            bytes: 0,
+            stash: VecDeque::new(),
+            paused: false,
+            committed: None,
+            sent: None,
+            received: 0,
+            settled: 0,
+            dropped: 0,
+        }
+    }
+
+    /// Takes a record in; `bytes_max` is this lane's share.
+    pub fn take(&mut self, record: Record, bytes_max: usize) -> Taken {
+        if !self.stash.is_empty() {
+            self.stash.push_back(record);
+            return Taken::Stashed;
+        }
+        self.enter(record, bytes_max)
+    }
+
+    /// The next record of the stash, if there is room for it.
+    pub fn unstash(&mut self, bytes_max: usize) -> Option<Taken> {
+        let record = self.stash.pop_front()?;
+        match self.enter(record, bytes_max) {
+            Taken::Stashed => None,
+            taken => Some(taken),
+        }
+    }
+
+    fn enter(&mut self, record: Record, bytes_max: usize) -> Taken {
+        let offsets = self.offsets.get_or_insert_with(|| Offsets::new(record.offset, self.window));
+        let bytes = record.bytes();
+        // One message always fits, however large (P11).
+        let fits = self.handed == 0 || self.bytes + bytes <= bytes_max;
+        match if fits { offsets.receive(record.offset) } else { Err(Refused::Full) } {
+            Ok(()) => {
+                self.handed += 1;
+                self.bytes += bytes;
+                self.received += 1;
+                Taken::Hand(record)
+            }
+            Err(Refused::Full) => {
+                self.stash.push_front(record);
+                Taken::Stashed
+            }
+            Err(Refused::Backward) => Taken::Restart(record),
+        }
+    }
+
+    /// Begins anew at another place of the log; what is in flight is acknowledged to nobody.
+    pub fn restart(&mut self, epoch: u32) {
+        self.dropped += u64::from(self.handed);
+        self.epoch = epoch;
+        self.offsets = None;
+        self.handed = 0;
+        self.bytes = 0;
+        self.committed = None;
+        self.sent = None;
+    }
+
+    pub fn acknowledge(&mut self, offset: i64, bytes: u32, settled: bool) {
+        self.handed -= 1;
+        self.bytes -= bytes as usize;
+        if settled {
+            self.settled += 1;
+            if let Some(offsets) = &mut self.offsets {
+                offsets.settle(offset);
+            }
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// The position to commit, where it is not with the broker already.
+    pub fn to_commit(&self) -> Option<i64> {
+        let low = self.low()?;
+        let known = self.sent.or(self.committed);
+        known.is_none_or(|it| it < low).then_some(low)
+    }
+
+    pub fn low(&self) -> Option<i64> {
+        self.offsets.as_ref().map(Offsets::low)
+    }
+
+    pub fn next(&self) -> Option<i64> {
+        self.offsets.as_ref().map(Offsets::next)
+    }
+
+    /// Records that may be taken for it before it is full.
+    pub fn room(&self) -> usize {
+        if self.paused || !self.stash.is_empty() {
+            return 0;
+        }
+        self.offsets.as_ref().map_or(self.window, Offsets::room)
+    }
+
+    /// Whether what it holds leaves half of its window and share free: then it is worth fetching again.
+    pub fn has_drained(&self, bytes_max: usize) -> bool {
+        let room = self.offsets.as_ref().map_or(self.window, Offsets::room);
+        room * 2 >= self.window && self.bytes * 2 <= bytes_max
+    }
+
+    pub fn is_stashing(&self) -> bool {
+        !self.stash.is_empty()
+    }
+}

@@ -1,0 +1,270 @@
+//! The poll thread's loop. It waits for nothing but `take` (invariant 4), and for acknowledgements when it
+//! has no room for records.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use super::books::Books;
+use super::commit::{Commits, Standing};
+use super::hand::{self, Hand};
+use super::lane::Taken;
+use super::rebalance::Rebalance;
+use super::report::{GroupReport, LaneReport};
+use super::{Config, Shared};
+use crate::clock;
+use crate::kafka::consumer::GroupConsumer;
+use crate::shard::work::Ack;
+
+/// Records taken in one turn.
+const BATCH: usize = 1_000;
+/// A wait for records while work is in flight, so that acknowledgements are not kept waiting; and while not.
+const WAIT_BUSY: Duration = Duration::from_millis(10);
+const WAIT_IDLE: Duration = Duration::from_millis(100);
+const REPORT_EVERY: Duration = Duration::from_millis(200);
+
+pub struct Poll {
+    pub(super) config: Config,
+    pub(super) consumer: GroupConsumer,
+    pub(super) books: Books,
+    pub(super) commits: Commits,
+    pub(super) hand: Hand,
+    pub(super) rebalance: Rebalance,
+    acks: mpsc::Receiver<Vec<Ack>>,
+    report: Arc<Mutex<GroupReport>>,
+    next_report: Instant,
+    shards_gone: bool,
+}
+
+impl Poll {
+    pub fn new(
+        config: Config,
+        consumer: GroupConsumer,
+        shared: Shared,
+        acks: mpsc::Receiver<Vec<Ack>>,
+        report: Arc<Mutex<GroupReport>>,
+    ) -> Self {
+        Self {
+            books: Books::new(&shared),
+            commits: Commits::new(config.commit_every_ms),
+            hand: Hand::new(&config, &shared),
+            rebalance: Rebalance::default(),
+            config,
+            consumer,
+            acks,
+            report,
+            next_report: Instant::now(),
+            shards_gone: false,
+        }
+    }
+
+    /// Until it is told to stop, or a shard is gone.
+    pub fn run(mut self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) && !self.shards_gone {
+            let credit = self.turn();
+            if credit == 0 {
+                self.wait_for_acks(WAIT_BUSY);
+            } else {
+                self.take(credit);
+            }
+        }
+        self.finish();
+        self.tell();
+        self.consumer.close();
+    }
+
+    /// Everything but records. How many of those may be taken now.
+    pub(super) fn turn(&mut self) -> usize {
+        while let Ok(acks) = self.acks.try_recv() {
+            self.acknowledge(&acks);
+        }
+        self.consumer.serve();
+        while let Some(report) = self.consumer.next_report() {
+            if self.commits.report(&report, &mut self.books) == Standing::Gone {
+                self.lose_all();
+            }
+        }
+        self.rebalance_turn();
+        if self.commits.is_due() {
+            self.commits.send(&self.consumer, &mut self.books, |_, _| true);
+        }
+        self.refill();
+        if self.next_report <= Instant::now() {
+            self.tell();
+        }
+        self.credit()
+    }
+
+    pub(super) fn wait_for_acks(&mut self, wait: Duration) {
+        if let Ok(acks) = self.acks.recv_timeout(wait) {
+            self.acknowledge(&acks);
+        }
+    }
+
+    fn acknowledge(&mut self, acks: &[Ack]) {
+        for ack in acks {
+            self.books.acknowledge(ack);
+        }
+    }
+
+    /// Half of all free windows: what is taken for a lane that is full has to be stashed.
+    fn credit(&self) -> usize {
+        if self.rebalance.is_answering() {
+            return 0;
+        }
+        if self.books.len() == 0 {
+            // Nothing comes, but the wait for it serves the group.
+            return 1;
+        }
+        let room: usize = self.books.iter().map(super::lane::Lane::room).sum();
+        room.div_ceil(2).min(BATCH)
+    }
+
+    fn take(&mut self, credit: usize) {
+        let busy = self.books.iter().any(|it| it.handed > 0);
+        let wait = if busy { WAIT_BUSY } else { WAIT_IDLE };
+        let bytes_max = self.bytes_of_a_lane();
+        let (books, hand) = (&mut self.books, &mut self.hand);
+        let now_ms = clock::now_ms();
+        let mut full = Vec::new();
+        self.consumer.take(
+            credit,
+            wait,
+            |it| {
+                // Fetched before its partition was given back.
+                let Some(at) = books.place_of(it.topic, it.partition) else { return };
+                put(books, hand, at, hand::copy(&it), (bytes_max, now_ms), &mut full);
+            },
+            |it| {
+                tracing::warn!(topic = &*it.topic, partition = it.partition, it.detail, "a partition reports")
+            },
+        );
+        self.shards_gone |= !self.hand.send();
+        if !full.is_empty() {
+            self.pause(&full);
+        }
+    }
+
+    /// Each lane's share of the byte budget: one that is blocked cannot use up its neighbours'.
+    fn bytes_of_a_lane(&self) -> usize {
+        self.config.bytes / self.books.len().max(1)
+    }
+
+    fn pause(&mut self, full: &[usize]) {
+        let mut names = Vec::new();
+        for at in full {
+            let lane = self.books.at(*at);
+            if !lane.paused {
+                lane.paused = true;
+                names.push((lane.topic.to_string(), lane.partition));
+            }
+        }
+        if !names.is_empty()
+            && let Err(error) = self.consumer.pause(&names)
+        {
+            tracing::warn!(%error, "cannot pause full partitions");
+        }
+    }
+
+    /// Hands over what was stashed for want of room, and fetches again where a lane has drained.
+    fn refill(&mut self) {
+        let bytes_max = self.bytes_of_a_lane();
+        let now_ms = clock::now_ms();
+        let (books, hand) = (&mut self.books, &mut self.hand);
+        let mut resumed = Vec::new();
+        let mut stashed = Vec::new();
+        for at in 0..books.len() {
+            let lane = books.at(at);
+            if !lane.has_drained(bytes_max) {
+                continue;
+            }
+            while let Some(taken) = books.at(at).unstash(bytes_max) {
+                match taken {
+                    Taken::Hand(record) => hand.put(books.at(at), record, now_ms),
+                    Taken::Restart(record) => {
+                        books.restart(at);
+                        put(books, hand, at, record, (bytes_max, now_ms), &mut stashed);
+                    }
+                    Taken::Stashed => break,
+                }
+            }
+            let lane = books.at(at);
+            if lane.paused && !lane.is_stashing() {
+                lane.paused = false;
+                resumed.push((lane.topic.to_string(), lane.partition));
+            }
+        }
+        self.shards_gone |= !self.hand.send();
+        if !resumed.is_empty()
+            && let Err(error) = self.consumer.resume(&resumed)
+        {
+            tracing::warn!(%error, "cannot resume partitions");
+        }
+    }
+
+    /// Publishes the picture that stats and explain show.
+    fn tell(&mut self) {
+        self.next_report = Instant::now() + REPORT_EVERY;
+        let lanes: Vec<LaneReport> = self
+            .books
+            .iter()
+            .map(|it| LaneReport {
+                topic: it.topic.to_string(),
+                partition: it.partition,
+                low: it.low(),
+                next: it.next(),
+                committed: it.committed,
+                open: it.handed,
+                bytes: it.bytes,
+                gate: if it.paused { Some("window") } else { None },
+            })
+            .collect();
+        let sum = |part: fn(&super::lane::Lane) -> u64| self.books.iter().map(part).sum::<u64>();
+        let gone = self.books.gone;
+        let new = GroupReport {
+            group: self.config.name.clone(),
+            lanes,
+            received: gone.received + sum(|it| it.received),
+            settled: gone.settled + sum(|it| it.settled),
+            open: sum(|it| u64::from(it.handed)),
+            dropped: gone.dropped + sum(|it| it.dropped),
+            commits_acknowledged: self.commits.acknowledged,
+            commits_refused: self.commits.refused,
+            commit_gate: self.commits.closed.clone(),
+            late_acks: self.books.late_acks,
+            rebalances: self.rebalance.count,
+            joined: self.rebalance.joined,
+        };
+        *self.report.lock().unwrap_or_else(|it| it.into_inner()) = new;
+    }
+}
+
+/// A record into its lane and, if there is room, on to its shard.
+fn put(
+    books: &mut Books,
+    hand: &mut Hand,
+    at: usize,
+    record: crate::domain::record::Record,
+    (bytes_max, now_ms): (usize, u64),
+    full: &mut Vec<usize>,
+) {
+    match books.at(at).take(record, bytes_max) {
+        Taken::Hand(record) => hand.put(books.at(at), record, now_ms),
+        Taken::Stashed => {
+            if full.last() != Some(&at) {
+                full.push(at);
+            }
+        }
+        Taken::Restart(record) => {
+            let lane = books.at(at);
+            tracing::warn!(
+                topic = &*lane.topic,
+                partition = lane.partition,
+                offset = record.offset,
+                "the partition's log was cut or made anew: beginning there"
+            );
+            books.restart(at);
+            put(books, hand, at, record, (bytes_max, now_ms), full);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Assigned, drained, given back. Each event of the group is answered once, in order, and nothing is fetched
+//! for anybody until it is: so a drain is short. Rules and figures: `docs/decisions/0005-rebalance.md`.
+
+use std::collections::VecDeque;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::Start;
+use super::poll::Poll;
+use crate::kafka::Error;
+use crate::kafka::consumer::{Event, Positions, StartAt};
+
+#[derive(Default)]
+pub struct Rebalance {
+    waiting: VecDeque<Event>,
+    step: Option<Step>,
+    pub count: u64,
+    pub joined: bool,
+}
+
+/// The event that is being answered.
+enum Step {
+    /// Another thread asks where each partition is to begin.
+    Locate { partitions: Vec<(String, i32)>, found: mpsc::Receiver<Result<Vec<StartAt>, Error>> },
+    /// Work in flight may end.
+    Drain { partitions: Vec<(String, i32)>, until: Instant },
+    /// Their last commit is with the broker.
+    Commit { partitions: Vec<(String, i32)>, number: u64, until: Instant },
+}
+
+/// For the broker's word on a commit before the partitions are given back; 10 ms is usual.
+const COMMIT_WAIT: Duration = Duration::from_secs(3);
+
+impl Rebalance {
+    /// Nothing comes until the group has its answer.
+    pub fn is_answering(&self) -> bool {
+        self.step.is_some()
+    }
+}
+
+impl Poll {
+    /// One step of the event under way; the next event when it is answered.
+    pub(super) fn rebalance_turn(&mut self) {
+        while let Some(event) = self.consumer.next_event() {
+            self.rebalance.waiting.push_back(event);
+        }
+        match self.rebalance.step.take() {
+            Some(step) => self.step(step),
+            None => {
+                if let Some(event) = self.rebalance.waiting.pop_front() {
+                    self.begin(event);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, event: Event) {
+        self.rebalance.count += 1;
+        match event {
+            Event::Assign(partitions) if partitions.is_empty() => self.assign(&[]),
+            Event::Assign(partitions) => self.locate(partitions),
+            Event::Revoke { partitions, lost: true } => {
+                tracing::warn!(group = self.config.name, ?partitions, "lost");
+                self.give_back(&partitions);
+            }
+            Event::Revoke { partitions, lost: false } => {
+                let drain = Duration::from_millis(self.config.drain_ms);
+                self.drain(partitions, drain);
+            }
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Locate { partitions, found } => match found.try_recv() {
+                Ok(Ok(starts)) => self.assign(&starts),
+                Ok(Err(error)) => {
+                    tracing::warn!(group = self.config.name, %error, "cannot tell where to begin, asking again");
+                    self.locate(partitions);
+                }
+                Err(mpsc::TryRecvError::Empty) => {
+                    self.rebalance.step = Some(Step::Locate { partitions, found });
+                    self.wait_for_acks(Duration::from_millis(1));
+                }
+                Err(mpsc::TryRecvError::Disconnected) => self.locate(partitions),
+            },
+            Step::Drain { partitions, until } => {
+                if self.is_drained(&partitions) || until <= Instant::now() {
+                    self.commit_last(partitions);
+                } else {
+                    self.rebalance.step = Some(Step::Drain { partitions, until });
+                }
+            }
+            Step::Commit { partitions, number, until } => {
+                if self.commits.is_open(number) && Instant::now() < until {
+                    self.rebalance.step = Some(Step::Commit { partitions, number, until });
+                } else {
+                    self.give_back(&partitions);
+                }
+            }
+        }
+    }
+
+    fn locate(&mut self, partitions: Vec<(String, i32)>) {
+        let (tell, found) = mpsc::channel();
+        let (positions, start) = (self.consumer.positions(), self.config.start);
+        let asked = partitions.clone();
+        let spawned = std::thread::Builder::new().name("positions".to_owned()).spawn(move || {
+            let answer = positions_of(&positions, &asked, start);
+            if answer.is_err() {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            // The poll thread may have ended meanwhile.
+            let _ = tell.send(answer);
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "cannot start a thread");
+        }
+        self.rebalance.step = Some(Step::Locate { partitions, found });
+    }
+
+    fn assign(&mut self, starts: &[StartAt]) {
+        let (window, name) = (self.config.window, self.config.name.clone());
+        for it in starts {
+            if !self.books.open(&it.topic, it.partition, it.position, window) {
+                tracing::error!(group = name, "this process holds as many partitions as it can");
+            }
+        }
+        if let Err(error) = self.consumer.assign(starts) {
+            tracing::error!(group = name, %error, "the assignment failed");
+        }
+        self.rebalance.joined = true;
+        let all: Vec<String> = starts.iter().map(|it| format!("{}[{}]", it.topic, it.partition)).collect();
+        tracing::info!(group = name, partitions = all.join(" "), "assigned");
+    }
+
+    /// Nothing of these is started any more; what is in flight has this long.
+    fn drain(&mut self, partitions: Vec<(String, i32)>, most: Duration) {
+        for (topic, partition) in &partitions {
+            self.books.close(topic, *partition);
+        }
+        self.hand.sweep();
+        self.rebalance.step = Some(Step::Drain { partitions, until: Instant::now() + most });
+    }
+
+    fn is_drained(&self, partitions: &[(String, i32)]) -> bool {
+        partitions
+            .iter()
+            .all(|(topic, partition)| self.books.get(topic, *partition).is_none_or(|it| it.handed == 0))
+    }
+
+    fn commit_last(&mut self, partitions: Vec<(String, i32)>) {
+        let of_these =
+            |topic: &str, partition: i32| partitions.iter().any(|it| it.0 == topic && it.1 == partition);
+        match self.commits.send(&self.consumer, &mut self.books, of_these) {
+            Some(number) => {
+                let until = Instant::now() + COMMIT_WAIT;
+                self.rebalance.step = Some(Step::Commit { partitions, number, until });
+            }
+            None => self.give_back(&partitions),
+        }
+    }
+
+    fn give_back(&mut self, partitions: &[(String, i32)]) {
+        for (topic, partition) in partitions {
+            self.books.remove(topic, *partition);
+        }
+        // Of lost lanes something may still wait.
+        self.hand.sweep();
+        if let Err(error) = self.consumer.unassign(partitions) {
+            tracing::warn!(group = self.config.name, %error, "giving back failed");
+        }
+        tracing::info!(group = self.config.name, ?partitions, "given back");
+    }
+
+    /// The group has gone on without this member: nothing can be committed, nothing more may be sent.
+    /// librdkafka says so itself only later, by a revoke that is lost.
+    pub(super) fn lose_all(&mut self) {
+        let all: Vec<(String, i32)> =
+            self.books.iter().map(|it| (it.topic.to_string(), it.partition)).collect();
+        for (topic, partition) in &all {
+            self.books.close(topic, *partition);
+        }
+        self.hand.sweep();
+    }
+
+    /// The end of the process: drains all, commits until it is accepted, as long as a session lasts.
+    pub(super) fn finish(&mut self) {
+        let all: Vec<(String, i32)> =
+            self.books.iter().map(|it| (it.topic.to_string(), it.partition)).collect();
+        for (topic, partition) in &all {
+            self.books.close(topic, *partition);
+        }
+        self.hand.sweep();
+        let until = Instant::now() + Duration::from_millis(self.config.stop_drain_ms);
+        while !self.is_drained(&all) && Instant::now() < until {
+            self.finishing_turn();
+        }
+        let until = Instant::now() + Duration::from_millis(u64::from(self.config.session_timeout_ms));
+        self.commits.send(&self.consumer, &mut self.books, |_, _| true);
+        while self.books.iter().any(|it| it.sent.is_some() || it.to_commit().is_some())
+            && Instant::now() < until
+        {
+            self.finishing_turn();
+            if self.commits.is_due() {
+                self.commits.send(&self.consumer, &mut self.books, |_, _| true);
+            }
+        }
+    }
+
+    /// Serves acknowledgements and commit reports; takes no records and answers no events.
+    fn finishing_turn(&mut self) {
+        self.wait_for_acks(Duration::from_millis(5));
+        self.consumer.serve();
+        while let Some(report) = self.consumer.next_report() {
+            self.commits.report(&report, &mut self.books);
+        }
+    }
+}
+
+/// The commits of the group; where there are none, the start that the operator chose (S51, S65).
+fn positions_of(
+    positions: &Positions,
+    partitions: &[(String, i32)],
+    start: Start,
+) -> Result<Vec<StartAt>, Error> {
+    let wait = Duration::from_secs(10);
+    let committed = positions.committed(partitions, wait)?;
+    committed
+        .into_iter()
+        .map(|(topic, partition, offset)| {
+            let position = match (offset, start) {
+                (Some(offset), _) => Some(offset),
+                (None, Start::Oldest) => None,
+                (None, Start::Newest) => Some(positions.watermarks(&topic, partition, wait)?.1),
+            };
+            Ok(StartAt { topic, partition, position })
+        })
+        .collect()
+}

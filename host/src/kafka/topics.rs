@@ -1,0 +1,78 @@
+//! Topics: made with stated settings, looked at.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::{Client, ClientContext, DefaultClientContext};
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::{ClientSettings, Error};
+
+/// A topic as it is to be.
+#[derive(Clone, Debug)]
+pub struct NewTopicSettings {
+    pub name: String,
+    pub partitions: i32,
+    /// -1 leaves it to the cluster.
+    pub replication: i32,
+    /// Further settings, such as `cleanup.policy`.
+    pub config: Vec<(String, String)>,
+}
+
+#[derive(Clone)]
+pub struct Topics {
+    client: Arc<AdminClient<DefaultClientContext>>,
+}
+
+impl Topics {
+    pub fn new(client: &ClientSettings) -> Result<Self, Error> {
+        let client = client.config().create().map_err(|it| Error::Client(it.to_string()))?;
+        Ok(Self { client: Arc::new(client) })
+    }
+
+    /// Makes the topic unless it is there. True when it was made.
+    pub async fn ensure(&self, topic: &NewTopicSettings) -> Result<bool, Error> {
+        let doing = || format!("creating topic {}", topic.name);
+        let mut new =
+            NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(topic.replication));
+        for (key, value) in &topic.config {
+            new = new.set(key, value);
+        }
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+        let answers =
+            self.client.create_topics([&new], &options).await.map_err(|it| Error::request(doing(), &it))?;
+        match answers.into_iter().next() {
+            None | Some(Ok(_)) => Ok(true),
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
+            Some(Err((_, code))) => Err(Error::request(doing(), &rdkafka::error::KafkaError::AdminOp(code))),
+        }
+    }
+
+    /// How many partitions the topic has; 0 when there is no such topic. Blocks.
+    pub fn partitions(&self, topic: &str, wait: Duration) -> Result<i32, Error> {
+        partitions_of(self.client.inner(), topic, wait)
+    }
+
+    /// Whether the cluster answers. Blocks.
+    pub fn reach(&self, wait: Duration) -> Result<usize, Error> {
+        let metadata = self
+            .client
+            .inner()
+            .fetch_metadata(None, wait)
+            .map_err(|it| Error::request("reaching the cluster", &it))?;
+        Ok(metadata.brokers().len())
+    }
+}
+
+pub(super) fn partitions_of<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    wait: Duration,
+) -> Result<i32, Error> {
+    let metadata = client
+        .fetch_metadata(Some(topic), wait)
+        .map_err(|it| Error::request(format!("looking at topic {topic}"), &it))?;
+    let found = metadata.topics().iter().find(|it| it.name() == topic);
+    Ok(found.map_or(0, |it| it.partitions().len() as i32))
+}

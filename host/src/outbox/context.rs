@@ -1,0 +1,81 @@
+//! The headers that a dead or parked message carries: enough to know what happened, to find the original
+//! and to send it again. The record's own headers stand before them, its key and value are as they were.
+
+use crate::domain::headers;
+use crate::domain::record::Record;
+
+/// How a message ended that was not delivered.
+pub struct Ended<'a> {
+    pub record: &'a Record,
+    pub group: &'a str,
+    pub command: Option<&'a str>,
+    pub log_id: Option<&'a str>,
+    pub route: Option<&'a str>,
+    /// Plugin and digest of the handler, where it came so far.
+    pub plugin: Option<&'a str>,
+    pub stage: &'a str,
+    /// A label of few values.
+    pub code: &'a str,
+    pub reason: &'a str,
+    pub first_reason: Option<&'a str>,
+    pub attempts: u32,
+    /// In ms since 1970.
+    pub first_seen_ms: u64,
+    pub ended_ms: u64,
+    /// For a parked delay: when it is due, in ms since 1970.
+    pub due_ms: Option<u64>,
+    /// The value was too large for the topic: this many bytes of it are kept.
+    pub truncated_from: Option<usize>,
+}
+
+/// Longest reason that is written, in bytes.
+const REASON_MAX: usize = 1_024;
+
+/// The header block of a dead letter or a parked message.
+pub fn dead_headers(it: &Ended<'_>) -> Vec<u8> {
+    let record = it.record;
+    let mut block = Vec::with_capacity(record.headers().len() + 512);
+    block.extend_from_slice(record.headers());
+    let mut add =
+        |name: &str, value: &str| headers::push(&mut block, name.as_bytes(), Some(value.as_bytes()));
+    add("drover-origin-topic", &record.topic);
+    add("drover-origin-partition", &record.partition.to_string());
+    add("drover-origin-offset", &record.offset.to_string());
+    if let Some(timestamp_ms) = record.timestamp_ms {
+        add("drover-origin-timestamp-ms", &timestamp_ms.to_string());
+    }
+    add("drover-group", it.group);
+    let optional = [
+        ("drover-origin-command", it.command),
+        ("drover-origin-log-id", it.log_id),
+        ("drover-route", it.route),
+        ("drover-plugin", it.plugin),
+        ("drover-first-reason", it.first_reason),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            add(name, cut(value));
+        }
+    }
+    add("drover-stage", it.stage);
+    add("drover-code", it.code);
+    add("drover-reason", cut(it.reason));
+    add("drover-attempts", &it.attempts.to_string());
+    add("drover-first-seen-ms", &it.first_seen_ms.to_string());
+    add("drover-ended-ms", &it.ended_ms.to_string());
+    if let Some(due_ms) = it.due_ms {
+        add("drover-due-ms", &due_ms.to_string());
+    }
+    if let Some(bytes) = it.truncated_from {
+        add("drover-truncated-from-bytes", &bytes.to_string());
+    }
+    block
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(REASON_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

@@ -1,0 +1,226 @@
+//! What belongs to one instance of a plugin: its limits, its settings, and the call under way.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmtime::ResourceLimiter;
+
+use crate::domain::message::Message;
+use crate::metrics::PluginMetrics;
+
+/// What a plugin may use up. Each is enforced; see `tests/guests` for the plugins that try to get past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// All linear memories of an instance together.
+    pub memory_bytes: usize,
+    /// For one call, on the shard.
+    pub call_ms: u32,
+    /// For starting an instance, `init` included.
+    pub start_ms: u32,
+    /// What one call may move from the guest to the host.
+    pub hostcall_bytes: usize,
+    /// Log lines of one call; further ones are dropped and counted.
+    pub log_lines: u32,
+    /// Of one log line; the rest is cut.
+    pub log_line_bytes: usize,
+    pub emitted_records: usize,
+    pub emitted_bytes: usize,
+    /// Calls after which an instance is made anew: memory never shrinks.
+    pub calls: u64,
+}
+
+impl Limits {
+    pub const HANDLER: Self = Self {
+        memory_bytes: 64 << 20,
+        call_ms: 10,
+        start_ms: 1_000,
+        hostcall_bytes: 24 << 20,
+        log_lines: 64,
+        log_line_bytes: 4 << 10,
+        emitted_records: 256,
+        emitted_bytes: 4 << 20,
+        calls: 100_000,
+    };
+
+    pub const SELECTOR: Self = Self {
+        memory_bytes: 16 << 20,
+        call_ms: 1,
+        hostcall_bytes: 1 << 20,
+        emitted_records: 0,
+        emitted_bytes: 0,
+        calls: u64::MAX,
+        ..Self::HANDLER
+    };
+}
+
+/// A record that a handler wants written with the outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emitted {
+    pub topic: String,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    /// Header block.
+    pub headers: Vec<u8>,
+    pub partition: Option<u32>,
+}
+
+/// How busy a server is, for selectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    pub in_flight: u32,
+    pub latency_ewma_us: u32,
+    pub consecutive_failures: u32,
+}
+
+/// What a call in progress is about. Cheap to set: shared pointers only.
+#[derive(Clone, Default)]
+pub struct Call {
+    pub message: Option<Rc<Message>>,
+    /// From 1.
+    pub attempt: u32,
+    /// Uri of the server chosen for this attempt, where the plugin asks for it beforehand.
+    pub server: Option<Arc<str>>,
+    /// What is left of the attempt's time when the call begins, in ms.
+    pub remaining_ms: u32,
+    /// For a selector: the servers of its last update, as they are now.
+    pub loads: Option<Rc<dyn Fn(u32) -> Load>>,
+    pub servers: u32,
+}
+
+/// A store's data.
+pub struct Guest {
+    pub plugin: Arc<str>,
+    pub config: Arc<BTreeMap<String, String>>,
+    pub limits: Limits,
+    pub memory: MemoryLimit,
+    pub call: Call,
+    pub emitted: Vec<Emitted>,
+    pub emitted_bytes: usize,
+    pub log_lines: u32,
+    pub log_dropped: u64,
+    /// What the guest writes to its stdout and stderr, until the line is whole.
+    pub output: Vec<u8>,
+    pub metrics: Arc<PluginMetrics>,
+}
+
+impl Guest {
+    pub fn new(plugin: Arc<str>, config: Arc<BTreeMap<String, String>>, limits: &Limits) -> Self {
+        Self {
+            metrics: Arc::new(PluginMetrics::new(&plugin)),
+            plugin,
+            config,
+            memory: MemoryLimit { most: limits.memory_bytes, used: 0, refused: false },
+            limits: limits.clone(),
+            call: Call::default(),
+            emitted: Vec::new(),
+            emitted_bytes: 0,
+            log_lines: 0,
+            log_dropped: 0,
+            output: Vec::new(),
+        }
+    }
+
+    /// Before a call: what the last one left is gone.
+    pub fn begin(&mut self, call: Call) {
+        self.call = call;
+        self.emitted.clear();
+        self.emitted_bytes = 0;
+        self.log_lines = 0;
+    }
+
+    /// One line of the guest's, into our log, within its limits.
+    pub fn write_log(&mut self, level: tracing::Level, text: &str, fields: &[(String, String)]) {
+        self.log_lines += 1;
+        if self.log_lines > self.limits.log_lines {
+            self.log_dropped += 1;
+            return;
+        }
+        let mut end = text.len().min(self.limits.log_line_bytes);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let text = &text[..end];
+        let plugin = &*self.plugin;
+        let log_id = self.call.message.as_ref().map_or("", |it| &*it.log_id);
+        let fields = Fields(fields);
+        match level {
+            tracing::Level::ERROR => tracing::error!(target: "plugin", plugin, log_id, %fields, "{text}"),
+            tracing::Level::WARN => tracing::warn!(target: "plugin", plugin, log_id, %fields, "{text}"),
+            tracing::Level::INFO => tracing::info!(target: "plugin", plugin, log_id, %fields, "{text}"),
+            tracing::Level::DEBUG => tracing::debug!(target: "plugin", plugin, log_id, %fields, "{text}"),
+            _ => tracing::trace!(target: "plugin", plugin, log_id, %fields, "{text}"),
+        }
+    }
+
+    /// Bytes that the guest wrote to stdout or stderr: whole lines go to the log.
+    pub fn write_output(&mut self, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|it| *it == b'\n') {
+            self.output.extend_from_slice(part);
+            if part.ends_with(b"\n") || self.output.len() > self.limits.log_line_bytes {
+                let line = std::mem::take(&mut self.output);
+                let line = String::from_utf8_lossy(&line);
+                self.write_log(tracing::Level::INFO, line.trim_end(), &[]);
+            }
+        }
+    }
+
+    pub fn take_emitted(&mut self) -> Vec<Emitted> {
+        std::mem::take(&mut self.emitted)
+    }
+}
+
+struct Fields<'a>(&'a [(String, String)]);
+
+impl std::fmt::Display for Fields<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, (name, value)) in self.0.iter().take(16).enumerate() {
+            let gap = if at == 0 { "" } else { " " };
+            write!(f, "{gap}{}={}", name.escape_debug(), value.escape_debug())?;
+        }
+        Ok(())
+    }
+}
+
+/// Sums all memories of an instance; wasmtime's own limit is for each.
+pub struct MemoryLimit {
+    pub most: usize,
+    pub used: usize,
+    /// Whether the guest was refused memory: then that is what its trap is about.
+    pub refused: bool,
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self.used - current.min(self.used) + desired;
+        if wanted > self.most {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= 20_000)
+    }
+}
+
+/// The body of a request, made from what the guest answered.
+pub fn body_of(message: &Message, replaced: Option<Vec<u8>>) -> Bytes {
+    match replaced {
+        Some(bytes) => bytes.into(),
+        None => message.value.clone().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,200 @@
+//! A record becomes a job: decoded, routed, and put behind the others of its order key.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Shard;
+use super::apps::AppHere;
+use super::gates::{Gate, SharedRate};
+use super::handle;
+use super::live::Unmatched;
+use super::queues::OrderKey;
+use super::settle::Ending;
+use super::work::{Ack, Ticket, Work};
+use crate::domain::app::{Order, Route};
+use crate::domain::message::Message;
+use crate::domain::outcome::{Failure, Outcome, Stage};
+use crate::domain::routes::Routes;
+use crate::metrics::RouteCounters;
+use crate::plugin::Plugin;
+use crate::wire;
+
+/// A message on its way through this shard.
+pub struct Job {
+    pub ticket: Ticket,
+    pub received_ms: u64,
+    /// Of what ran when it was admitted.
+    pub generation: u64,
+    /// Of its order.
+    pub order_hash: u64,
+    /// None: waits for nobody.
+    pub key: Option<OrderKey>,
+    pub message: Rc<Message>,
+    pub route: Rc<RouteHere>,
+}
+
+impl Job {
+    /// What consistent hashing goes by: the envelope's hash key, else the record's key, else its place.
+    pub fn hash(&self) -> u64 {
+        match &self.message.hash_key {
+            Some(it) => crate::domain::hash::hash(it.as_bytes()),
+            None => self.order_hash,
+        }
+    }
+}
+
+/// A route as this shard sees it.
+pub struct RouteHere {
+    pub route: Arc<Route>,
+    pub app: Option<Rc<AppHere>>,
+    pub handler: Option<Arc<Plugin>>,
+    pub gate: Gate<Job>,
+    pub rate: Option<Arc<SharedRate>>,
+    pub counters: Arc<RouteCounters>,
+}
+
+impl Shard {
+    /// Takes a record in. It ends as a job in a queue or in flight, or is settled at once.
+    pub(super) fn admit(self: &Rc<Self>, work: Work) {
+        let Work { ticket, hash, received_ms, record } = work;
+        if !self.shared.lanes.is_live(&ticket) {
+            self.acknowledge(Ack { ticket, settled: false });
+            return;
+        }
+        let live = self.live();
+        let Some(group) = live.groups.get(ticket.group as usize) else {
+            self.acknowledge(Ack { ticket, settled: false });
+            return;
+        };
+        let message = match wire::decode(group.format, record) {
+            Ok(message) => message,
+            Err((record, failure)) => {
+                let ending = Ending::unreadable(record, failure, received_ms);
+                self.settle_now(ticket, ending);
+                return;
+            }
+        };
+        let Some(route) = live.routes.find(&group.name, &message.record.topic, &message.command) else {
+            let outcome = unmatched(group.unmatched, &message);
+            self.settle_now(ticket, Ending::of(Rc::new(message), None, outcome, received_ms));
+            return;
+        };
+        let route = self.route_here(route);
+        if let Some(outcome) = not_now(&message, received_ms) {
+            self.settle_now(ticket, Ending::of(Rc::new(message), Some(route), outcome, received_ms));
+            return;
+        }
+        let key = order_key(route.route.order, ticket.group, hash, &message);
+        let (generation, message) = (live.generation, Rc::new(message));
+        let job = Job { ticket, received_ms, generation, order_hash: hash, key, message, route };
+        let job = match &job.key {
+            Some(key) => {
+                let key = key.clone();
+                self.queues.borrow_mut().enter(&key, job)
+            }
+            None => Some(job),
+        };
+        if let Some(job) = job {
+            self.begin(job);
+        }
+    }
+
+    /// Its turn has come: it starts as soon as its route has a place.
+    pub(super) fn begin(self: &Rc<Self>, job: Job) {
+        let route = Rc::clone(&job.route);
+        if let Some(job) = route.gate.enter_or_wait(job) {
+            self.run_job(job);
+        }
+    }
+
+    /// Starts a job that has a place.
+    pub(super) fn run_job(self: &Rc<Self>, job: Job) {
+        tokio::task::spawn_local(handle::life(Rc::clone(self), job));
+    }
+
+    /// After a job's end: whoever waited for its place or behind its key may go.
+    pub(super) fn pass_on(self: &Rc<Self>, route: &RouteHere, key: Option<&OrderKey>) {
+        if let Some(next) = route.gate.leave() {
+            self.run_job(next);
+        }
+        let next = key.and_then(|it| self.queues.borrow_mut().leave(it));
+        if let Some(next) = next {
+            self.begin(next);
+        }
+    }
+
+    /// The route as this shard sees it, made when first met.
+    pub(super) fn route_here(&self, route: &Arc<Route>) -> Rc<RouteHere> {
+        if let Some(known) = self.routes.borrow().get(&Arc::as_ptr(route)) {
+            return Rc::clone(known);
+        }
+        let live = self.live();
+        let here = Rc::new(RouteHere {
+            app: self.app_here(&live, route),
+            handler: live.plugins.get(&route.handler).cloned(),
+            gate: Gate::new(route.concurrency.div_ceil(self.count)),
+            rate: route.rate.map(|it| self.shared.rates.of(&route.name, it)),
+            counters: self.shared.counters.route(&route.name, self.index),
+            route: Arc::clone(route),
+        });
+        self.routes.borrow_mut().insert(Arc::as_ptr(route), Rc::clone(&here));
+        here
+    }
+
+    fn app_here(&self, live: &super::live::Live, route: &Arc<Route>) -> Option<Rc<AppHere>> {
+        let app = &route.app;
+        if let Some(known) = self.apps.borrow().get(&app.name)
+            && Arc::ptr_eq(&known.app, app)
+        {
+            return Some(Rc::clone(known));
+        }
+        let servers = self.shared.directory.app(&app.name)?;
+        let plugin = live.plugins.get(&app.selector).cloned();
+        let commands = commands_of(&live.routes, &app.name);
+        let here = Rc::new(AppHere::new(Arc::clone(app), servers, commands, plugin));
+        self.apps.borrow_mut().insert(Arc::clone(&app.name), Rc::clone(&here));
+        Some(here)
+    }
+}
+
+fn unmatched(policy: Unmatched, message: &Message) -> Outcome {
+    let reason = format!("no route of this group matches command {:?}", message.command);
+    match policy {
+        Unmatched::Dead => {
+            let failure = Failure::lasting(Stage::Route, reason);
+            Outcome::Dead { code: "unmatched".to_owned(), failure }
+        }
+        Unmatched::Park => Outcome::Parked(reason),
+        Unmatched::Skip => Outcome::Skipped(reason),
+    }
+}
+
+/// A message that is expired or not yet due is not tried.
+fn not_now(message: &Message, now_ms: u64) -> Option<Outcome> {
+    if let Some(expires_ms) = message.expires_ms
+        && expires_ms <= now_ms
+    {
+        let detail = format!("it expired {} ms before it was read", now_ms - expires_ms);
+        let failure = Failure::lasting(Stage::Route, detail);
+        return Some(Outcome::Dead { code: "expired".to_owned(), failure });
+    }
+    message.due_ms.filter(|it| *it > now_ms).map(Outcome::Deferred)
+}
+
+fn order_key(order: Order, group: u16, hash: u64, message: &Message) -> Option<OrderKey> {
+    let record = &message.record;
+    let key = match order {
+        Order::None => return None,
+        Order::Partition => None,
+        // Without a key there is nothing to be in order with.
+        Order::Key => Some(record.key_shared()?),
+    };
+    let hash = if key.is_none() { record.partition as u64 } else { hash };
+    Some(OrderKey { hash, group, topic: Arc::clone(&record.topic), key, partition: record.partition })
+}
+
+/// What an app's selector is told: the commands that it serves.
+fn commands_of(routes: &Routes, app: &str) -> Vec<String> {
+    let of_app = routes.entries().iter().filter(|it| &*it.route.app.name == app);
+    of_app.map(|it| it.matcher.to_string()).collect()
+}

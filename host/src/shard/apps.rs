@@ -1,0 +1,229 @@
+//! An app as one shard sees it: its servers in service, and its selector's instance.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Shard;
+use super::admit::Job;
+use crate::domain::app::{App, OnSelectorFailure, Protocol, ServerSource};
+use crate::domain::outcome::{Failure, Stage};
+use crate::plugin::{AppView, Call, Code, Load, Pick, Plugin, Selector, ServerView, Stopped, StoppedKind};
+use crate::upstream::{AppServers, InService, Server};
+
+pub struct AppHere {
+    pub app: Arc<App>,
+    servers: Arc<AppServers>,
+    commands: Vec<String>,
+    plugin: Option<Arc<Plugin>>,
+    seen: RefCell<Arc<InService>>,
+    loads: RefCell<Rc<dyn Fn(u32) -> Load>>,
+    selector: RefCell<Option<Selector>>,
+    /// Generation that the selector was told.
+    told: Cell<u64>,
+    /// Servers that messages named themselves, by address.
+    named: RefCell<HashMap<String, Arc<Server>>>,
+}
+
+/// Servers that messages named, kept for their counters and connections.
+const NAMED_MAX: usize = 1_000;
+
+/// What an attempt knows when its server is chosen.
+pub struct Choice<'a> {
+    pub job: &'a Job,
+    pub attempt: u32,
+    /// The server of the last attempt, when another one is wanted.
+    pub failed: Option<&'a Arc<Server>>,
+}
+
+impl AppHere {
+    pub fn new(
+        app: Arc<App>,
+        servers: Arc<AppServers>,
+        commands: Vec<String>,
+        plugin: Option<Arc<Plugin>>,
+    ) -> Self {
+        Self {
+            app,
+            servers,
+            commands,
+            plugin,
+            seen: RefCell::default(),
+            loads: RefCell::new(Rc::new(|_| Load::default())),
+            selector: RefCell::default(),
+            told: Cell::new(0),
+            named: RefCell::default(),
+        }
+    }
+
+    /// The server for this attempt.
+    pub fn choose(&self, shard: &Shard, choice: &Choice<'_>) -> Result<Arc<Server>, Failure> {
+        if let ServerSource::Message { .. } = &self.app.servers {
+            return self.named_by_message(choice.job);
+        }
+        self.look();
+        let seen = Arc::clone(&self.seen.borrow());
+        if seen.servers.is_empty() {
+            let detail = format!("no server of app {} is known", self.app.name);
+            return Err(Failure::transient(Stage::Select, detail));
+        }
+        let failed = choice.failed.and_then(|it| seen.servers.iter().position(|at| Arc::ptr_eq(at, it)));
+        let picked = self.ask(shard, choice, failed.map(|it| it as u32), &seen);
+        let index = match picked {
+            Ok(Ok(index)) if (index as usize) < seen.servers.len() => index as usize,
+            Ok(Ok(index)) => {
+                let detail = format!("server {index} of {}", seen.servers.len());
+                self.fall_back(shard, &seen, failed, &Stopped { kind: StoppedKind::Answer, detail })?
+            }
+            // S4: none available is the selector's good right.
+            Ok(Err(reason)) => return Err(Failure::transient(Stage::Select, reason)),
+            Err(stopped) => self.fall_back(shard, &seen, failed, &stopped)?,
+        };
+        Ok(Arc::clone(&seen.servers[index]))
+    }
+
+    /// Takes note of a change of the servers in service.
+    fn look(&self) {
+        if self.servers.generation() == self.seen.borrow().generation {
+            return;
+        }
+        let newest = self.servers.in_service();
+        let servers = Arc::clone(&newest);
+        *self.loads.borrow_mut() = Rc::new(move |at| {
+            servers.servers.get(at as usize).map_or(Load::default(), |it| Load {
+                in_flight: it.stats.in_flight.load(Relaxed),
+                latency_ewma_us: it.stats.latency_ewma_us.load(Relaxed),
+                consecutive_failures: it.stats.failures_in_row.load(Relaxed),
+            })
+        });
+        *self.seen.borrow_mut() = newest;
+    }
+
+    fn ask(
+        &self,
+        shard: &Shard,
+        choice: &Choice<'_>,
+        failed: Option<u32>,
+        seen: &InService,
+    ) -> Result<Result<u32, String>, Stopped> {
+        let mut held = self.selector.borrow_mut();
+        let mut selector = match held.take() {
+            Some(it) if self.told.get() == seen.generation => it,
+            other => self.tell(shard, other, seen)?,
+        };
+        let message = &choice.job.message;
+        let call = Call {
+            message: Some(Rc::clone(message)),
+            loads: Some(Rc::clone(&self.loads.borrow())),
+            servers: seen.servers.len() as u32,
+            ..Call::default()
+        };
+        let pick = Pick {
+            command: &message.command,
+            hash: choice.job.hash(),
+            attempt: choice.attempt,
+            failed,
+            turn: self.servers.next_turn(),
+        };
+        let answer = selector.select(&pick, call)?;
+        *held = Some(selector);
+        Ok(answer)
+    }
+
+    /// Starts the instance where there is none, and tells it the servers.
+    fn tell(&self, shard: &Shard, held: Option<Selector>, seen: &InService) -> Result<Selector, Stopped> {
+        let refused = |detail: String| Stopped { kind: StoppedKind::Refused, detail };
+        let Some(plugin) = &self.plugin else {
+            return Err(refused(format!("there is no selector {}", self.app.selector)));
+        };
+        let Code::Selector(code) = &plugin.code else {
+            return Err(refused(format!("{} is a {}", plugin.name, plugin.code.kind())));
+        };
+        let mut selector = match held {
+            Some(it) => it,
+            None => code.start(shard.slots.engine(), plugin)?,
+        };
+        let servers: Vec<ServerView<'_>> = seen
+            .servers
+            .iter()
+            .map(|it| ServerView {
+                id: &it.address,
+                uri: &it.uri,
+                weight: it.weight,
+                zone: &it.zone,
+                labels: &it.labels,
+            })
+            .collect();
+        let commands: Vec<&str> = self.commands.iter().map(String::as_str).collect();
+        selector.update(&AppView {
+            name: &self.app.name,
+            protocol: self.app.protocol.as_str(),
+            path: &self.app.path,
+            server_type: &self.app.server_type,
+            commands: &commands,
+            generation: seen.generation,
+            servers: &servers,
+            shard: shard.index,
+            shards: shard.count,
+        })?;
+        self.told.set(seen.generation);
+        Ok(selector)
+    }
+
+    /// S7: of two random servers the less busy, unless the app wants the attempt to fail.
+    fn fall_back(
+        &self,
+        shard: &Shard,
+        seen: &InService,
+        failed: Option<usize>,
+        stopped: &Stopped,
+    ) -> Result<usize, Failure> {
+        shard.shared.counters.selector_failed(&self.app.name, stopped.kind.as_str());
+        if self.app.on_selector_failure == OnSelectorFailure::Fail {
+            return Err(Failure::transient(Stage::Select, stopped.to_string()));
+        }
+        tracing::debug!(app = %self.app.name, %stopped, "the selector failed, the built-in one chooses");
+        let count = seen.servers.len();
+        let busy = |at: usize| seen.servers[at].stats.in_flight.load(Relaxed);
+        let first = shard.random_u64() as usize % count;
+        let second = shard.random_u64() as usize % count;
+        let chosen = if busy(second) < busy(first) { second } else { first };
+        Ok(if Some(chosen) == failed { (chosen + 1) % count } else { chosen })
+    }
+
+    /// The address that the message names, if the app allows it (S10, S166).
+    fn named_by_message(&self, job: &Job) -> Result<Arc<Server>, Failure> {
+        let ServerSource::Message { allow } = &self.app.servers else {
+            return Err(Failure::lasting(Stage::Select, "the app's servers do not come from the message"));
+        };
+        let lasting = |detail: String| Failure::lasting(Stage::Select, detail);
+        let Some(url) = &job.message.url else {
+            return Err(lasting("the message names no Url".to_owned()));
+        };
+        let uri: http::Uri = url.parse().map_err(|it| lasting(format!("its Url {url:?}: {it}")))?;
+        let protocol = match uri.scheme_str() {
+            Some("http") => Protocol::Http,
+            Some("https") => Protocol::Https,
+            Some(_) | None => return Err(lasting(format!("its Url {url:?} is neither http nor https"))),
+        };
+        let host = uri.host().unwrap_or_default();
+        let port = uri.port_u16().unwrap_or(if protocol == Protocol::Https { 443 } else { 80 });
+        if !allow.iter().any(|it| it.allows(host.trim_matches(['[', ']']), port)) {
+            let detail = format!("its Url names {host}:{port}, which `url-from-message.allow` does not list");
+            return Err(lasting(detail));
+        }
+        let address = format!("{host}:{port}");
+        let mut named = self.named.borrow_mut();
+        if let Some(server) = named.get(&address).filter(|it| it.protocol == protocol) {
+            return Ok(Arc::clone(server));
+        }
+        if named.len() >= NAMED_MAX {
+            named.clear();
+        }
+        let server = Arc::new(Server::named(&address, protocol));
+        named.insert(address, Arc::clone(&server));
+        Ok(server)
+    }
+}

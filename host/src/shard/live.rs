@@ -1,0 +1,40 @@
+//! What runs: routes, groups' policies and compiled plugins, as one immutable snapshot that `control`
+//! publishes; and what a shard keeps beside it for itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::domain::routes::Routes;
+use crate::plugin::Plugin;
+use crate::wire::Format;
+
+/// Everything that decides what becomes of a message. Names only what is compiled and probed (invariant 8).
+#[derive(Default)]
+pub struct Live {
+    /// Grows with each publication.
+    pub generation: u64,
+    /// By the index that tickets carry.
+    pub groups: Vec<GroupPolicy>,
+    pub routes: Arc<Routes>,
+    /// Handlers and selectors by the name that routes use.
+    pub plugins: HashMap<Arc<str>, Arc<Plugin>>,
+}
+
+/// A consumer group's rules for messages that no route decides.
+#[derive(Clone, Debug)]
+pub struct GroupPolicy {
+    pub name: Arc<str>,
+    pub format: Format,
+    pub unmatched: Unmatched,
+    pub dead_topic: Arc<str>,
+    pub park_topic: Arc<str>,
+}
+
+/// S16, S48: what becomes of a message whose command no route matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Unmatched {
+    #[default]
+    Dead,
+    Park,
+    Skip,
+}

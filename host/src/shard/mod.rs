@@ -1,0 +1,217 @@
+//! Stage 2: messages through plugins to services. One thread for each core, each with a runtime of its own,
+//! on which every message in flight is a local task. Shards share nothing that changes but counters.
+//!
+//! ```text
+//! Work --admit--> route, order key --queues--> its turn --gates--> handle --settle--> Ack
+//! ```
+//! Start reading at [`handle`].
+
+mod admit;
+mod apps;
+pub mod gates;
+mod handle;
+pub mod live;
+pub mod queues;
+mod request;
+mod settle;
+mod slots;
+mod sweep;
+pub mod work;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::LocalSet;
+
+use self::admit::{Job, RouteHere};
+use self::apps::AppHere;
+use self::live::Live;
+use self::queues::Queues;
+use self::slots::Slots;
+use self::work::{Ack, LaneTable, Work};
+use crate::domain::app::Route;
+use crate::metrics::Counters;
+use crate::outbox::Outbox;
+use crate::plugin::Engine;
+use crate::upstream::{Client, Directory, Tls};
+
+/// What poll threads send to a shard. Unbounded as a queue: what is in it is bounded by the lanes' windows
+/// and the byte budget, which count it as handed over.
+pub enum Input {
+    Work(Vec<Work>),
+    /// Some lanes were closed: what waits of them unstarted is dropped.
+    Sweep,
+}
+
+/// Where a shard's acknowledgements go: one channel for each group, by index.
+pub type AckSender = std::sync::mpsc::Sender<Vec<Ack>>;
+
+/// What all shards share.
+#[derive(Clone)]
+pub struct Shared {
+    pub engine: Engine,
+    pub live: watch::Receiver<Arc<Live>>,
+    pub lanes: Arc<LaneTable>,
+    pub directory: Directory,
+    pub outbox: Outbox,
+    pub tls: Tls,
+    pub counters: Arc<Counters>,
+    pub rates: Arc<gates::Rates>,
+    pub acks: Vec<AckSender>,
+}
+
+/// A running shard.
+pub struct ShardHandle {
+    pub input: mpsc::UnboundedSender<Input>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl ShardHandle {
+    /// Ends the shard and waits for it. What it still holds is dropped unsettled.
+    pub fn stop(self) {
+        drop(self.input);
+        if self.thread.join().is_err() {
+            tracing::error!("a shard ended by a panic");
+        }
+    }
+
+    pub fn is_running(&self) -> bool {
+        !self.thread.is_finished()
+    }
+}
+
+/// Starts shard `index` of `count`.
+pub fn start(index: u32, count: u32, shared: Shared) -> std::io::Result<ShardHandle> {
+    let (input, inbox) = mpsc::unbounded_channel();
+    let thread = thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                let local = LocalSet::new();
+                local.block_on(&runtime, Shard::new(index, count, shared).run(inbox));
+            }
+            Err(error) => tracing::error!(%error, "a shard has no runtime"),
+        }
+    })?;
+    Ok(ShardHandle { input, thread })
+}
+
+/// A shard's own state. Everything in it is used by its thread alone; no borrow crosses an await.
+struct Shard {
+    index: u32,
+    count: u32,
+    shared: Shared,
+    /// An `Rc` around it, so that a message moves no counter that shards share.
+    live: RefCell<Rc<Arc<Live>>>,
+    routes: RefCell<HashMap<*const Route, Rc<RouteHere>>>,
+    /// Of what ran before, for as long as something waits at their gates.
+    retired: RefCell<Vec<Rc<RouteHere>>>,
+    apps: RefCell<HashMap<Arc<str>, Rc<AppHere>>>,
+    queues: RefCell<Queues<Job>>,
+    slots: Slots,
+    client: Client,
+    acks: RefCell<Vec<Vec<Ack>>>,
+    ack_pending: Cell<bool>,
+    /// Wakes those who pause when lanes are closed.
+    closed: Notify,
+    random: Cell<u64>,
+}
+
+impl Shard {
+    fn new(index: u32, count: u32, shared: Shared) -> Rc<Self> {
+        let live = shared.live.borrow().clone();
+        Rc::new(Self {
+            index,
+            count,
+            live: RefCell::new(Rc::new(live)),
+            routes: RefCell::default(),
+            retired: RefCell::default(),
+            apps: RefCell::default(),
+            queues: RefCell::default(),
+            slots: Slots::new(shared.engine.clone()),
+            client: Client::new(shared.tls.clone()),
+            acks: RefCell::new(shared.acks.iter().map(|_| Vec::new()).collect()),
+            ack_pending: Cell::new(false),
+            closed: Notify::new(),
+            random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (u64::from(index) << 32) ^ crate::clock::now_ms()),
+            shared,
+        })
+    }
+
+    /// Until the last sender of its inbox is gone.
+    async fn run(self: Rc<Self>, mut inbox: mpsc::UnboundedReceiver<Input>) {
+        let mut live = self.shared.live.clone();
+        loop {
+            tokio::select! {
+                biased;
+                changed = live.changed() => match changed {
+                    Ok(()) => self.take_live(),
+                    Err(_) => return,
+                },
+                input = inbox.recv() => match input {
+                    Some(Input::Work(batch)) => {
+                        self.take_live();
+                        for work in batch {
+                            self.admit(work);
+                        }
+                    }
+                    Some(Input::Sweep) => self.sweep(),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn take_live(&self) {
+        let newest = self.shared.live.borrow().clone();
+        if newest.generation == self.live.borrow().generation {
+            return;
+        }
+        self.slots.keep(&newest);
+        *self.live.borrow_mut() = Rc::new(newest);
+        self.follow_routes();
+    }
+
+    fn live(&self) -> Rc<Arc<Live>> {
+        Rc::clone(&self.live.borrow())
+    }
+
+    /// Notes an acknowledgement; they leave together when the tasks that are ready now have run.
+    fn acknowledge(self: &Rc<Self>, ack: Ack) {
+        self.acks.borrow_mut()[ack.ticket.group as usize].push(ack);
+        if !self.ack_pending.replace(true) {
+            let shard = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                tokio::task::yield_now().await;
+                shard.flush_acks();
+            });
+        }
+    }
+
+    fn flush_acks(&self) {
+        self.ack_pending.set(false);
+        for (group, acks) in self.acks.borrow_mut().iter_mut().enumerate() {
+            if !acks.is_empty() {
+                // A group that ended takes no more: its lanes are gone with it.
+                let _ = self.shared.acks[group].send(std::mem::take(acks));
+            }
+        }
+    }
+
+    /// From [0, 1).
+    fn random(&self) -> f64 {
+        (self.random_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn random_u64(&self) -> u64 {
+        let mut it = self.random.get();
+        it ^= it << 13;
+        it ^= it >> 7;
+        it ^= it << 17;
+        self.random.set(it);
+        it
+    }
+}

@@ -1,0 +1,142 @@
+//! The HTTP request of an attempt, and its answer as handlers and rules see it.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http_body_util::Full;
+
+use super::admit::{Job, RouteHere};
+use crate::domain::exchange::{Request, Response};
+use crate::domain::headers::{self, Headers};
+use crate::domain::outcome::{Failure, Stage};
+use crate::upstream::{Sent, Server};
+
+/// Stable over retries, restarts and hosts: what a service may deduplicate by.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub const ATTEMPT: &str = "drover-attempt";
+pub const LOG_ID: &str = "drover-log-id";
+pub const COMMAND: &str = "drover-command";
+pub const FIRST_SEEN: &str = "drover-first-seen-ms";
+
+/// Of a connection, not of a message (RFC 9110, 7.6.1); a guest cannot set them.
+const HOP_BY_HOP: &[&str] =
+    &["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+
+pub fn build(
+    job: &Job,
+    route: &RouteHere,
+    server: &Server,
+    request: Request,
+    group: &str,
+    attempt: u32,
+) -> Result<http::Request<Full<Bytes>>, Failure> {
+    let wrong = |what: String| Failure::lasting(Stage::Handle, what);
+    let path = match &request.path {
+        Some(path) => path.as_str(),
+        None => path_of(job, route),
+    };
+    let uri: http::Uri =
+        path.parse().map_err(|it| wrong(format!("the path {path:?} is not valid in a request: {it}")))?;
+    if !path.starts_with('/') {
+        return Err(wrong(format!("the path {path:?} has to begin with a slash")));
+    }
+    let mut out = http::Request::new(Full::new(request.body));
+    *out.method_mut() = http::Method::from_bytes(request.method.as_str().as_bytes()).unwrap_or_default();
+    *out.uri_mut() = uri;
+    let map = out.headers_mut();
+    for header in Headers::new(&request.headers) {
+        let name = HeaderName::from_bytes(header.name)
+            .map_err(|_| wrong(format!("{:?} is no header name", String::from_utf8_lossy(header.name))))?;
+        if HOP_BY_HOP.contains(&name.as_str())
+            || name == HOST
+            || name == CONTENT_LENGTH
+            || name == TRANSFER_ENCODING
+        {
+            continue;
+        }
+        let value = HeaderValue::from_bytes(header.value.unwrap_or_default())
+            .map_err(|_| wrong(format!("the value of header {name} holds control characters")))?;
+        map.append(name, value);
+    }
+    identify(map, job, server, group, attempt);
+    Ok(out)
+}
+
+/// Who it is and how often it was tried: the same on every push, whatever the handler says.
+fn identify(map: &mut http::HeaderMap, job: &Job, server: &Server, group: &str, attempt: u32) {
+    let message = &job.message;
+    let record = &message.record;
+    let mut key = String::with_capacity(group.len() + record.topic.len() + 24);
+    // Writing to a String cannot fail.
+    let _ = write!(key, "{group}/{}/{}/{}", record.topic, record.partition, record.offset);
+    let mut set = |name: &'static str, value: HeaderValue| {
+        map.insert(HeaderName::from_static(name), value);
+    };
+    set("host", text(&server.address));
+    set(IDEMPOTENCY_KEY, text_of(key));
+    set(ATTEMPT, HeaderValue::from(attempt));
+    set(LOG_ID, text(&message.log_id));
+    set(COMMAND, text(&message.command));
+    set(FIRST_SEEN, HeaderValue::from(job.received_ms));
+    if let Some(trace) = headers::find(&message.headers, "traceparent")
+        && let Ok(value) = HeaderValue::from_bytes(trace)
+    {
+        set("traceparent", value);
+    }
+}
+
+/// As a header value; what cannot stand in one is percent-encoded.
+fn text(it: &str) -> HeaderValue {
+    HeaderValue::from_str(it).unwrap_or_else(|_| encoded(it))
+}
+
+fn text_of(it: String) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::from(it)).unwrap_or_else(|_| HeaderValue::from_static("?"))
+}
+
+fn encoded(it: &str) -> HeaderValue {
+    let mut safe = String::with_capacity(it.len() * 3);
+    for byte in it.bytes() {
+        if byte.is_ascii_graphic() {
+            safe.push(char::from(byte));
+        } else {
+            let _ = write!(safe, "%{byte:02X}");
+        }
+    }
+    HeaderValue::from_str(&safe).unwrap_or_else(|_| HeaderValue::from_static("?"))
+}
+
+/// The message's own, the route's, else the app's.
+fn path_of<'a>(job: &'a Job, route: &'a RouteHere) -> &'a str {
+    if let Some(url) = &job.message.url
+        && matches!(route.route.app.servers, crate::domain::app::ServerSource::Message { .. })
+    {
+        let after_scheme = url.find("://").map_or(0, |at| at + 3);
+        return url[after_scheme..].find('/').map_or("/", |at| &url[after_scheme + at..]);
+    }
+    route.route.path.as_deref().unwrap_or(&route.route.app.path)
+}
+
+/// The answer as rules and judges see it; headers only where a judge may look at them.
+pub fn response_of(sent: Sent, wants_headers: bool) -> Response {
+    let mut block = Vec::new();
+    if wants_headers {
+        for (name, value) in &sent.head.headers {
+            headers::push(&mut block, name.as_str().as_bytes(), Some(value.as_bytes()));
+        }
+    }
+    let retry_after_ms = sent
+        .head
+        .headers
+        .get(http::header::RETRY_AFTER)
+        .and_then(|it| it.to_str().ok()?.trim().parse::<u64>().ok())
+        .map(|seconds| seconds.saturating_mul(1_000));
+    Response {
+        status: sent.head.status.as_u16(),
+        headers: block,
+        body: sent.body,
+        took_ms: sent.took.as_millis().min(u128::from(u32::MAX)) as u32,
+        retry_after_ms,
+    }
+}

@@ -1,0 +1,237 @@
+//! Carries an outcome out, and is tried until it is (invariant 2): a dead letter that cannot be written
+//! blocks its message, by name, and never counts as done.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Shard;
+use super::admit::RouteHere;
+use super::work::{Ack, Ticket};
+use crate::clock;
+use crate::domain::message::Message;
+use crate::domain::outcome::{Failure, Outcome, Stage};
+use crate::domain::record::Record;
+use crate::outbox::{Ended, Error, Outgoing, dead_headers};
+use crate::plugin::Emitted;
+
+/// A message at its end, with all that its dead letter would tell.
+pub struct Ending {
+    outcome: Outcome,
+    subject: Subject,
+    route: Option<Rc<RouteHere>>,
+    attempts: u32,
+    first_reason: Option<String>,
+    first_seen_ms: u64,
+    emitted: Vec<Emitted>,
+}
+
+enum Subject {
+    Message(Rc<Message>),
+    /// Its envelope could not be read.
+    Record(Record),
+}
+
+impl Ending {
+    pub fn of(
+        message: Rc<Message>,
+        route: Option<Rc<RouteHere>>,
+        outcome: Outcome,
+        first_seen_ms: u64,
+    ) -> Self {
+        Self {
+            outcome,
+            subject: Subject::Message(message),
+            route,
+            attempts: 0,
+            first_reason: None,
+            first_seen_ms,
+            emitted: Vec::new(),
+        }
+    }
+
+    pub fn unreadable(record: Record, failure: Failure, first_seen_ms: u64) -> Self {
+        Self {
+            outcome: Outcome::Dead { code: "unreadable".to_owned(), failure },
+            subject: Subject::Record(record),
+            route: None,
+            attempts: 0,
+            first_reason: None,
+            first_seen_ms,
+            emitted: Vec::new(),
+        }
+    }
+
+    pub fn after(mut self, attempts: u32, first_reason: Option<String>, emitted: Vec<Emitted>) -> Self {
+        self.attempts = attempts;
+        self.first_reason = first_reason;
+        self.emitted = emitted;
+        self
+    }
+
+    fn record(&self) -> &Record {
+        match &self.subject {
+            Subject::Message(it) => &it.record,
+            Subject::Record(it) => it,
+        }
+    }
+
+    /// The headers of its dead or parked form.
+    fn headers(&self, group: &str, truncated_from: Option<usize>) -> Vec<u8> {
+        let (stage, code, reason, due_ms) = match &self.outcome {
+            Outcome::Dead { code, failure } => {
+                (failure.stage.as_str(), code.as_str(), failure.detail.as_str(), None)
+            }
+            Outcome::Parked(reason) => (Stage::Settle.as_str(), "parked", reason.as_str(), None),
+            Outcome::Deferred(due_ms) => {
+                (Stage::Settle.as_str(), "deferred", "it is not due yet", Some(*due_ms))
+            }
+            Outcome::Done | Outcome::Skipped(_) | Outcome::Retry { .. } => {
+                (Stage::Settle.as_str(), "", "", None)
+            }
+        };
+        let message = match &self.subject {
+            Subject::Message(it) => Some(it),
+            Subject::Record(_) => None,
+        };
+        let plugin = self.route.as_ref().and_then(|it| it.handler.as_ref());
+        let plugin = plugin.map(|it| format!("{}@{}", it.name, &it.digest[..12]));
+        dead_headers(&Ended {
+            record: self.record(),
+            group,
+            command: message.map(|it| &*it.command),
+            log_id: message.map(|it| &*it.log_id),
+            route: self.route.as_ref().map(|it| &*it.route.name),
+            plugin: plugin.as_deref(),
+            stage,
+            code,
+            reason,
+            first_reason: self.first_reason.as_deref(),
+            attempts: self.attempts,
+            first_seen_ms: self.first_seen_ms,
+            ended_ms: clock::now_ms(),
+            due_ms,
+            truncated_from,
+        })
+    }
+}
+
+impl Shard {
+    /// For what ends before it is a job.
+    pub(super) fn settle_now(self: &Rc<Self>, ticket: Ticket, ending: Ending) {
+        let shard = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let settled = shard.settle(&ticket, ending).await;
+            shard.acknowledge(Ack { ticket, settled });
+        });
+    }
+
+    /// True when the outcome is carried out; false when the lane was given back before it could be.
+    pub(super) async fn settle(&self, ticket: &Ticket, ending: Ending) -> bool {
+        let carried_out = match &ending.outcome {
+            Outcome::Done | Outcome::Skipped(_) => self.release(ticket, &ending).await,
+            Outcome::Dead { .. } => self.put_aside(ticket, &ending, true).await,
+            Outcome::Parked(_) | Outcome::Deferred(_) => self.put_aside(ticket, &ending, false).await,
+            // The retry policy ends every retry as one of the others.
+            Outcome::Retry { .. } => false,
+        };
+        if carried_out {
+            self.count(ticket, &ending);
+        }
+        carried_out
+    }
+
+    /// Writes what the handler emitted: with the success, and before the commit.
+    async fn release(&self, ticket: &Ticket, ending: &Ending) -> bool {
+        for record in &ending.emitted {
+            let outgoing = Outgoing {
+                topic: &record.topic,
+                partition: record.partition.and_then(|it| i32::try_from(it).ok()),
+                key: record.key.as_deref(),
+                value: record.value.as_deref(),
+                headers: &record.headers,
+                timestamp_ms: None,
+            };
+            if !self.write(ticket, "emit", &outgoing).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn put_aside(&self, ticket: &Ticket, ending: &Ending, dead: bool) -> bool {
+        let Some(policy) = self.live().groups.get(ticket.group as usize).cloned() else { return false };
+        let topic = if dead { policy.dead_topic } else { policy.park_topic };
+        let record = ending.record();
+        let headers = ending.headers(&policy.name, None);
+        let mut outgoing = Outgoing {
+            topic: &topic,
+            partition: None,
+            key: record.key(),
+            value: record.value(),
+            headers: &headers,
+            timestamp_ms: None,
+        };
+        match self.shared.outbox.write(&outgoing).await {
+            Ok(_) => return true,
+            Err(error) if !is_too_large(&error) => {}
+            Err(_) => {
+                // Its coordinates lead to the whole of it for as long as the source topic keeps it.
+                let value = record.value().unwrap_or_default();
+                let headers = ending.headers(&policy.name, Some(value.len()));
+                let part = &value[..value.len().min(TRUNCATED_BYTES)];
+                let cut = Outgoing { value: Some(part), headers: &headers, ..outgoing };
+                return self.write(ticket, "dead-letters", &cut).await;
+            }
+        }
+        outgoing.headers = &headers;
+        self.write(ticket, "dead-letters", &outgoing).await
+    }
+
+    /// Writes until it is written, or the lane is given back. The gate's name is what `explain` shows.
+    async fn write(&self, ticket: &Ticket, gate: &'static str, record: &Outgoing<'_>) -> bool {
+        let mut pause_ms = 100;
+        loop {
+            match self.shared.outbox.write(record).await {
+                Ok(_) => {
+                    self.shared.counters.gate_opened(gate);
+                    return true;
+                }
+                Err(error) => {
+                    self.shared.counters.gate_closed(gate);
+                    tracing::warn!(gate, topic = record.topic, %error, "cannot write, will try again");
+                }
+            }
+            self.sleep(Duration::from_millis(pause_ms)).await;
+            if !self.shared.lanes.is_live(ticket) {
+                return false;
+            }
+            pause_ms = (pause_ms * 2).min(5_000);
+        }
+    }
+
+    fn count(&self, ticket: &Ticket, ending: &Ending) {
+        let group = self.group_name(ticket);
+        let record = ending.record();
+        match &ending.route {
+            Some(route) => route.counters.ended(ending.outcome.label()),
+            None => self.shared.counters.unrouted(&group, &record.topic, ending.outcome.label()),
+        }
+        if let Outcome::Dead { code, failure } = &ending.outcome {
+            tracing::info!(
+                message = record.coordinates(),
+                group = &*group,
+                code,
+                stage = failure.stage.as_str(),
+                reason = failure.detail,
+                "dead letter"
+            );
+        }
+    }
+}
+
+/// What is kept of a value that is too large for its dead-letter topic.
+const TRUNCATED_BYTES: usize = 64 << 10;
+
+fn is_too_large(error: &Error) -> bool {
+    matches!(error, Error::Request { detail, .. } if detail.contains("MessageSizeTooLarge") || detail.contains("too large"))
+}

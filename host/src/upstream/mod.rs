@@ -1,0 +1,33 @@
+//! The edge to the services: which servers an app has, how they do, and the connections to them.
+//!
+//! `directory` is shared: one list of servers in service for each app, changed without a restart.
+//! `client` is a shard's own: its connections, held by hand, used by no other thread.
+//! `stats` are the counters that both see, relaxed atomics of all shards.
+
+mod client;
+mod connection;
+mod directory;
+mod stats;
+mod tls;
+
+pub use client::{Client, Sent};
+pub use directory::{AppServers, Directory, InService, Server};
+pub use stats::Stats;
+pub use tls::Tls;
+
+/// Why a request got no answer. All of these are ordinary failures of an attempt (S71).
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SendError {
+    #[error("cannot connect to {server}: {detail}")]
+    Connect { server: String, detail: String },
+    #[error("TLS with {server}: {detail}")]
+    Tls { server: String, detail: String },
+    #[error("no answer from {server} within {timeout_ms} ms")]
+    Timeout { server: String, timeout_ms: u64 },
+    #[error("{server} closed the connection: {detail}")]
+    Closed { server: String, detail: String },
+    #[error("the answer of {server} is larger than {limit} bytes")]
+    TooLarge { server: String, limit: usize },
+    #[error("the request cannot be sent: {detail}")]
+    Request { detail: String },
+}

@@ -1,0 +1,255 @@
+//! `consistent-hash`: the same key to the same server, as long as that is in service and not overloaded.
+//!
+//! Each server has many places on a ring of hashes; a key belongs to the next place. When a server leaves, only
+//! its keys move, and they spread over all others. A server with far more requests under way than the mean
+//! passes new ones on to the next (consistent hashing with bounded loads).
+
+use drover_guest::prelude::*;
+use drover_guest::random::mix;
+use drover_guest::select::{Entries, hash, no_server};
+use drover_guest::selection::all_loads;
+
+/// Places on the ring for each unit of weight, unless set.
+const PLACES: u32 = 100;
+/// The most places of all servers; more only cost time in `update`.
+const PLACES_MAX: usize = 16_384;
+/// How far a key may travel on the ring to a server that has room.
+const STEPS_MAX: usize = 64;
+/// After so many choices, or one for each server where there are more, the loads are looked at anew.
+const CHOICES_MAX: u32 = 32;
+
+/// How the ring is made, and how uneven the loads may get.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Places on the ring for each unit of weight.
+    pub places: u32,
+    /// A server takes at most so many times the mean of requests under way; 0 is no bound.
+    pub bound: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { places: PLACES, bound: 1.25 }
+    }
+}
+
+impl Settings {
+    /// From the plugin's configuration.
+    ///
+    /// Errors: an unknown key, or a value out of range.
+    pub fn read() -> Result<Self> {
+        refuse_unknown(&["places", "bound"])?;
+        let places = config_get("places").map_or(Ok(PLACES), |text| text.parse());
+        let bound = config_get("bound").map_or(Ok(1.25), |text| text.parse());
+        match (places, bound) {
+            (Ok(places @ 1..=1_000), Ok(bound)) if bound == 0.0 || (1.0..=100.0).contains(&bound) => {
+                Ok(Self { places, bound })
+            }
+            _ => Err(Error::retry("`places` is 1 to 1000, `bound` is 0 or 1 to 100")),
+        }
+    }
+}
+
+/// The ring, and what is known of the loads.
+#[derive(Default)]
+pub struct ConsistentHash {
+    entries: Entries,
+    settings: Settings,
+    /// Hashes of the places, sorted, and whose they are.
+    places: Vec<u64>,
+    owners: Vec<u32>,
+    /// Requests under way when last seen, and chosen since; their sum; how many choices ago that was. A look at
+    /// each choice would cost more than the choice.
+    in_flight: Vec<u32>,
+    total: u64,
+    choices: u32,
+}
+
+impl ConsistentHash {
+    /// Builds the ring for these servers.
+    pub fn build(&mut self, servers: &[Server], settings: Settings) {
+        self.entries = Entries::of(servers);
+        let mut ring = ring_of(servers, settings.places);
+        ring.sort_unstable();
+        self.places = ring.iter().map(|(place, _)| *place).collect();
+        self.owners = ring.into_iter().map(|(_, owner)| owner).collect();
+        self.in_flight = vec![0; servers.len()];
+        self.total = 0;
+        self.choices = u32::MAX;
+        self.settings = settings;
+    }
+
+    /// The server of a key, with the requests under way from wherever they are kept; none without servers.
+    pub fn choose(&mut self, key: u64, failed: Option<u32>, in_flight: impl Fn() -> Vec<u32>) -> Option<u32> {
+        let start = self.places.partition_point(|place| *place < mix(key));
+        let owner = *self.owners.get(start).or_else(|| self.owners.first())?;
+        if self.settings.bound == 0.0 {
+            return Some(self.owner_or_next(owner, start, failed));
+        }
+        if self.choices >= CHOICES_MAX.max(self.entries.len()) || !self.has_room(owner) {
+            self.in_flight = in_flight();
+            self.in_flight.resize(self.entries.len() as usize, 0);
+            self.total = self.in_flight.iter().map(|count| u64::from(*count)).sum();
+            self.choices = 0;
+        }
+        let chosen = self.owner_or_next(owner, start, failed);
+        self.in_flight[chosen as usize] = self.in_flight[chosen as usize].saturating_add(1);
+        self.total += 1;
+        self.choices += 1;
+        Some(chosen)
+    }
+
+    /// The owner of a place, else the next on the ring that has not failed and has room, else one that has not
+    /// failed, else the owner.
+    fn owner_or_next(&self, owner: u32, start: usize, failed: Option<u32>) -> u32 {
+        if !self.entries.is_failed(owner, failed) && self.has_room(owner) {
+            return owner;
+        }
+        let (before, after) = self.owners.split_at(start.min(self.owners.len()));
+        let others =
+            || after.iter().chain(before).copied().filter(|other| !self.entries.is_failed(*other, failed));
+        let with_room = others().take(STEPS_MAX).find(|other| self.has_room(*other));
+        with_room.or_else(|| others().next()).unwrap_or(owner)
+    }
+
+    fn has_room(&self, index: u32) -> bool {
+        let mean = (self.total + 1) as f64 / self.in_flight.len() as f64;
+        self.settings.bound == 0.0
+            || f64::from(self.in_flight[index as usize]) < (mean * self.settings.bound).ceil()
+    }
+}
+
+#[selector]
+impl Select for ConsistentHash {
+    fn update(&mut self, app: App) -> Result<()> {
+        let settings = Settings::read()?;
+        self.build(&app.servers, settings);
+        Ok(())
+    }
+
+    fn select(&mut self, pick: &Pick) -> Result<u32> {
+        self.choose(pick.hash, pick.failed, || all_loads().in_flight).map_or_else(no_server, Ok)
+    }
+}
+
+/// Places that depend on nothing but the server's uri, so that they stay when others come and go.
+fn ring_of(servers: &[Server], places: u32) -> Vec<(u64, u32)> {
+    let divisor = servers.iter().fold(0, |divisor, server| common_divisor(divisor, server.weight)).max(1);
+    let weight_of = |server: &Server| (server.weight / divisor).clamp(1, 1_000) as usize;
+    let wanted: usize = servers.iter().map(|server| weight_of(server) * places as usize).sum();
+    let mut ring = Vec::with_capacity(wanted.min(PLACES_MAX + servers.len()));
+    for (index, server) in servers.iter().enumerate() {
+        let uri = hash(server.uri.as_bytes());
+        // An entry that is there twice has places of its own, and so twice the keys.
+        let nth = servers[..index].iter().filter(|other| other.uri == server.uri).count() as u64;
+        let count = weight_of(server) * places as usize;
+        let count = if wanted > PLACES_MAX { (count * PLACES_MAX / wanted).max(1) } else { count };
+        ring.extend(
+            (0..count as u64).map(|place| (mix(uri.wrapping_add(mix(nth << 32 | place))), index as u32)),
+        );
+    }
+    ring
+}
+
+fn common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use drover_guest::mock::MockHost;
+    use drover_guest::random::Random;
+    use drover_guest::select::check;
+
+    use super::*;
+
+    const KEYS: u64 = 20_000;
+
+    fn of(app: &App, bound: f64) -> ConsistentHash {
+        let mut selector = ConsistentHash::default();
+        selector.build(&app.servers, Settings { places: PLACES, bound });
+        selector
+    }
+
+    fn uris(app: &App, selector: &mut ConsistentHash) -> Vec<String> {
+        (0..KEYS)
+            .map(|key| app.servers[selector.choose(key, None, Vec::new).unwrap() as usize].uri.clone())
+            .collect()
+    }
+
+    // S108: consistent hash by key.
+    #[test]
+    fn only_the_keys_of_a_server_that_leaves_move() {
+        let app = check::app_of(&[1; 10]);
+        let before = uris(&app, &mut of(&app, 0.0));
+        for gone in 0..10 {
+            let mut left = app.clone();
+            let gone = left.servers.remove(gone).uri;
+            left.servers.rotate_left(3);
+            let after = uris(&left, &mut of(&left, 0.0));
+            for (before, after) in before.iter().zip(&after) {
+                assert!(before == after || *before == gone, "{before} became {after}, {gone} has gone");
+            }
+            let moved: Vec<&String> =
+                after.iter().zip(&before).filter(|(a, b)| a != b).map(|(a, _)| a).collect();
+            for server in &left.servers {
+                assert!(moved.contains(&&server.uri), "{} got nothing of {gone}", server.uri);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_spread_by_weight() {
+        let app = check::app_of(&[10, 10, 20]);
+        let all = uris(&app, &mut of(&app, 0.0));
+        let share = |index: usize| {
+            all.iter().filter(|uri| **uri == app.servers[index].uri).count() as f64 / KEYS as f64
+        };
+        for (index, expected) in [(0, 0.25), (1, 0.25), (2, 0.5)] {
+            assert!((share(index) - expected).abs() < 0.08, "{index}: {}", share(index));
+        }
+    }
+
+    // One hot key: its server takes only its bound, the rest goes on, always in the same order.
+    #[test]
+    fn a_hot_key_does_not_drown_its_server() {
+        let app = check::app_of(&[1; 8]);
+        let mut selector = of(&app, 1.25);
+        let mut in_flight = vec![0_u32; 8];
+        let mut random = Random::from_seed(5);
+        for step in 0..4_000 {
+            let key = if random.below(2) == 0 { 42 } else { random.next() };
+            let chosen = selector.choose(key, None, || in_flight.clone()).unwrap();
+            in_flight[chosen as usize] += 1;
+            if step >= 400 {
+                let busy: Vec<usize> = (0..8).filter(|index| in_flight[*index] > 0).collect();
+                in_flight[busy[random.below(busy.len() as u32) as usize]] -= 1;
+            }
+            let mean = in_flight.iter().sum::<u32>() / 8;
+            // What it knows of the others is a few choices old.
+            assert!(in_flight.iter().all(|count| *count <= mean * 3 / 2 + 8), "{in_flight:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_stays_where_it_was_while_there_is_room() {
+        let app = check::app_of(&[1; 8]);
+        let mut selector = of(&app, 1.25);
+        let before = uris(&app, &mut selector);
+        assert_eq!(uris(&app, &mut selector), before);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_refused() {
+        for (key, value) in [("bound", "0.5"), ("places", "0"), ("plces", "1"), ("bound", "NaN")] {
+            let _host = MockHost::new().config(key, value);
+            assert!(ConsistentHash::default().update(check::app_of(&[1])).is_err(), "{key} {value}");
+        }
+    }
+
+    // S109, S110
+    #[test]
+    fn it_keeps_the_promises_of_every_selector() {
+        check::promises::<ConsistentHash>();
+    }
+}
