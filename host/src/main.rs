@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     match drover::cli::Cli::parse().run(&mut std::io::stdout().lock()) {
         Ok(code) => code,
         Err(error) => {

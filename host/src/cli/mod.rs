@@ -1,10 +1,9 @@
 //! The command line: what the binary can be asked to do.
 
 mod check;
-pub mod run;
+mod run;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -19,23 +18,18 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Be a host, until told to stop: SIGTERM drains and stops, SIGHUP reads the files again.
-    #[command(after_help = "Example:\n  drover run --config config/drover.yaml")]
-    Run {
-        /// The main file; apps are found from there.
-        #[arg(long, short, value_name = "PATH", default_value = "config/drover.yaml")]
-        config: PathBuf,
-    },
     /// Say whether a configuration is good, and if not, what to write instead.
     Check(check::Check),
+    /// Run a host against a Kafka cluster, until it is told to stop.
+    Run(run::Run),
 }
 
 impl Cli {
     /// Does what was asked for; what there is to say goes to `out`.
     pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Run { config } => run::run(&config).map(|()| ExitCode::SUCCESS),
             Command::Check(check) => check.run(out),
+            Command::Run(run) => run.run(),
         }
     }
 }

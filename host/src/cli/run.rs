@@ -1,18 +1,38 @@
 //! `drover run`: a host, until it is told to stop.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
+
+use clap::Args;
 
 use crate::app::App;
 use crate::config::parts::Origin;
+use crate::telemetry;
 
-/// Starts everything that the file says and runs until SIGINT or SIGTERM.
-pub fn run(path: &Path) -> anyhow::Result<()> {
-    let parts = Origin::disk(path).parts().map_err(|it| anyhow::anyhow!("{}", it.join("\n")))?;
-    let app = App::start(parts)?;
-    app.runtime().block_on(until_told(&app))?;
-    tracing::info!("stopping: draining what is in flight; a second signal ends at once");
-    app.stop()
+/// Run a host against a Kafka cluster, until it is told to stop.
+///
+/// SIGINT and SIGTERM drain what is in flight, commit and leave; a second one ends at once. SIGHUP reads the
+/// files again; so does a change of them.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  drover run --config config/drover.yaml")]
+pub struct Run {
+    /// The main file.
+    #[arg(long, value_name = "PATH", default_value = "config/drover.yaml")]
+    config: PathBuf,
+}
+
+impl Run {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        telemetry::start();
+        let parts = Origin::disk(&self.config).parts().map_err(|it| anyhow::anyhow!("{}", it.join("\n")))?;
+        let app = App::start(parts)?;
+        app.runtime().block_on(until_told(&app))?;
+        tracing::info!("stopping: draining what is in flight; a second signal ends at once");
+        app.stop()?;
+        tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// SIGINT and SIGTERM end it, SIGHUP reads the files again. A second one ends the process at once.

@@ -11,6 +11,7 @@ pub mod message;
 pub mod offsets;
 pub mod outcome;
 pub mod overlap;
+pub mod partitioner;
 pub mod plugin;
 pub mod record;
 pub mod retry;

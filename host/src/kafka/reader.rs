@@ -101,6 +101,10 @@ impl rdkafka::client::ClientContext for ReaderContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // The end of the log is news, told by `poll`.
+        if error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         tracing::warn!(target: "kafka", %error, reason, "Kafka client error");
     }
 }
