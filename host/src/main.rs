@@ -1,7 +1,17 @@
 //! The `drover` binary.
 
-fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let path = std::env::args().nth(1).unwrap_or_else(|| "config/drover.yaml".to_owned());
-    drover::cli::run::run(std::path::Path::new(&path))
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match drover::cli::Cli::parse().run(&mut std::io::stdout().lock()) {
+        Ok(code) => code,
+        Err(error) => {
+            // A reader that has gone (`drover check | head`) is no failure worth words.
+            let _ =
+                std::io::Write::write_all(&mut std::io::stderr(), format!("drover: {error:#}\n").as_bytes());
+            ExitCode::FAILURE
+        }
+    }
 }

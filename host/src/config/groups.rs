@@ -29,6 +29,8 @@ pub struct Group {
     pub unmatched: Unmatched,
     /// Offsets that may be open at once in a partition.
     pub window: Within<1, 16_384>,
+    /// How long this host may be silent before the group gives its partitions to others, in ms.
+    pub session_timeout_ms: Within<6_000, 1_800_000>,
     /// Time between commits, in ms.
     pub commit_every_ms: Within<10, 600_000>,
     /// Topic for messages that are given up. Its name is `<group>.dead` unless written.
@@ -50,6 +52,7 @@ impl Default for Group {
             order_header: None,
             unmatched: Unmatched::Dead,
             window: Within::new(8_192),
+            session_timeout_ms: Within::new(45_000),
             commit_every_ms: Within::new(1_000),
             dead_letters: SideTopic::default(),
             park: SideTopic::default(),

@@ -46,21 +46,34 @@ impl ShortForm for Property {
     }
 }
 
-/// Properties whose values delivery depends on: the name, and what to write instead.
+/// Properties that drover sets: a value here would be lost or harm delivery. The name, and what to write instead.
 const OURS: &[(&str, &str)] = &[
     ("acks", "it is always `all`: nothing counts as written before"),
+    ("allow.auto.create.topics", "a topic is never made by reading it"),
     ("auto.offset.reset", "write `start` in the group"),
     ("bootstrap.servers", "write `brokers`"),
     ("enable.auto.commit", "drover commits what is settled, and nothing else"),
     ("enable.auto.offset.store", "drover commits what is settled, and nothing else"),
     ("enable.idempotence", "it is always on"),
     ("enable.partition.eof", "drover needs none"),
+    ("fetch.error.backoff.ms", "the time is chosen for short gaps"),
+    ("fetch.queue.backoff.ms", "the time is chosen for short gaps"),
     ("group.id", "write `groups`, each with its `name`"),
+    ("group.instance.id", "two hosts with one configuration would be the same member"),
     ("group.protocol", "drover follows the classic protocol"),
     ("isolation.level", "it is always `read_committed`"),
+    ("linger.ms", "the time is chosen for full batches"),
+    ("message.max.bytes", "write `body-mb` in `gateway`"),
+    ("message.timeout.ms", "a write is repeated until it is done"),
     ("metadata.broker.list", "write `brokers`"),
     ("partition.assignment.strategy", "it is always `cooperative-sticky`"),
+    ("partitioner", "it is `murmur2_random`, so that a key has one partition whoever writes"),
+    ("queue.buffering.max.kbytes", "write `bytes-mb` in `limits`"),
+    ("queue.buffering.max.messages", "write `in-flight` in `limits`"),
     ("queued.max.messages.kbytes", "write `bytes-mb` in `limits`"),
+    ("queued.min.messages", "write `bytes-mb` in `limits`"),
+    ("session.timeout.ms", "write `session-timeout-ms` in the group"),
+    ("topic.metadata.refresh.interval.ms", "the time is chosen for new partitions"),
     ("transactional.id", "drover makes its own"),
 ];
 

@@ -156,7 +156,35 @@ impl Loader<'_> {
 
     fn value<T: serde::de::DeserializeOwned>(&mut self, doc: &Doc) -> Option<T> {
         let read = doc.value();
-        self.problems.extend(read.problems);
+        self.problems.extend(read.problems.into_iter().map(renamed));
         read.value
+    }
+}
+
+/// Keys of the systems that drover descends from, and what they are called here.
+const RENAMED: &[(&str, &str)] = &[
+    ("breaker", "eject: {after: …, first-ms: …}"),
+    ("circuitBreaker", "eject: {after: …, first-ms: …}"),
+    ("cmd", "commands: [ … ]"),
+    ("group_name", "groups: [{name: …}]"),
+    ("groupId", "groups: [{name: …}]"),
+    ("load_balance_mode", "selector: … in the app"),
+    ("msg_consum_mode", "start: … in the group"),
+    ("offset_ct_time", "commit-every-ms: … in the group"),
+    ("rateLimit", "rate: …"),
+    ("rate_limit", "rate: …"),
+    ("retries", "retry: {attempts: …}"),
+    ("services", "apps: … with the folder"),
+    ("timeout", "timeout-ms: …"),
+    ("topic", "topics: [ … ]"),
+    ("wnd", "window: … in the group"),
+    ("zookeeper", "nothing in its place: Kafka is enough"),
+];
+
+fn renamed(problem: Problem) -> Problem {
+    let key = problem.message.strip_prefix("unknown key `").and_then(|it| it.strip_suffix('`'));
+    match key.and_then(|key| RENAMED.iter().find(|it| it.0 == key)) {
+        Some((_, new)) => problem.help(format!("here it is `{new}`")),
+        None => problem,
     }
 }

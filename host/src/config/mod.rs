@@ -19,9 +19,12 @@ mod kafka;
 mod load;
 pub mod parts;
 mod plugins;
+mod schema;
 mod secrets;
 mod types;
 
+#[cfg(test)]
+mod sample_tests;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +40,7 @@ pub use groups::{Format, Group, SideTopic, Start, Unmatched};
 pub use kafka::Kafka;
 pub use load::{Loaded, load, load_from};
 pub use plugins::{Plugin, PluginLimits};
+pub use schema::{app_schema, keys_page, main_schema};
 pub use types::{Address, GroupName, Limit, Millis, Name, SecretText, TopicName, Within};
 
 /// `drover.yaml`. Every key has a default.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::types::{Millis, Name, Scalar, Within};
+use super::types::{Name, Scalar, Within};
 use crate::domain::plugin::{KnownPlugin, STANDARD};
 use crate::yaml::{Cursor, Problem, did_you_mean};
 
@@ -27,16 +27,22 @@ pub struct Plugin {
     pub limits: PluginLimits,
 }
 
-/// What a call of a plugin may cost. What is not written is as for every plugin.
+/// What a call of a plugin may cost.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct PluginLimits {
-    /// Memory of an instance, in MiB; unless written: 64 for a handler, 16 for a selector.
+    /// Memory of an instance, in MiB. Default: 64 for a handler, 16 for a selector.
     pub memory_mb: Option<Within<1, 4_096>>,
-    /// Processor time for a call, in ms; unless written: 100 for a handler, 1 for a selector.
+    /// Processor time for one call, in ms. Default: 10 for a handler, 1 for a selector.
     pub cpu_ms: Option<Within<1, 60_000>>,
-    /// Time for a call, waiting included, in ms; unless written: 5000, and never beyond the route's time-out.
-    pub wall_ms: Option<Millis>,
+    /// Time to start an instance, in ms. Default: 1000.
+    pub start_ms: Option<Within<1, 60_000>>,
+    /// Log lines of one call; further ones are dropped and counted. Default: 64.
+    pub log_lines: Option<Within<0, 10_000>>,
+    /// Records that one call may emit. Default: 256.
+    pub emitted_records: Option<Within<0, 100_000>>,
+    /// Calls after which an instance is made anew. Default: 100000.
+    pub calls: Option<Within<1, 1_000_000_000>>,
 }
 
 impl Plugin {

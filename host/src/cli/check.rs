@@ -1,0 +1,146 @@
+//! `drover check`: loads the configuration as `run` would, and does nothing else.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use crate::config::{self, Disk, Files, Loaded};
+use crate::domain::plugin;
+use crate::yaml::{Problem, Severity};
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  drover check --config config/drover.yaml
+  drover check --print schema > config/schema.json
+
+Exit code 0 when it is good (there may be warnings), 1 when it is refused.")]
+pub struct Check {
+    /// The main file; apps are found from there.
+    #[arg(long, short, value_name = "PATH", default_value = "config/drover.yaml")]
+    config: PathBuf,
+    /// A plugin that was uploaded, and that routes may therefore name. May be repeated.
+    #[arg(long = "plugin", value_name = "NAME")]
+    plugins: Vec<String>,
+    /// Treat warnings as errors.
+    #[arg(long)]
+    strict: bool,
+    /// Check nothing; print what describes the keys.
+    #[arg(long, value_name = "WHAT")]
+    print: Option<Print>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Print {
+    /// JSON Schema of drover.yaml.
+    Schema,
+    /// JSON Schema of a file in apps/.
+    AppSchema,
+    /// Every key, as Markdown.
+    Keys,
+}
+
+impl Check {
+    pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+        if let Some(print) = self.print {
+            let text = match print {
+                Print::Schema => config::main_schema(),
+                Print::AppSchema => config::app_schema(),
+                Print::Keys => config::keys_page(),
+            };
+            out.write_all(text.as_bytes())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(if self.check(&Disk, out)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Whether it is good.
+    fn check(&self, files: &dyn Files, out: &mut dyn Write) -> anyhow::Result<bool> {
+        let mut known = plugin::standard();
+        let uploaded =
+            self.plugins.iter().map(|it| plugin::KnownPlugin { name: it.as_str().into(), kind: None });
+        known.extend(uploaded);
+        let loaded = config::load_from(files, &self.config, &known);
+        let problems = match &loaded {
+            Ok(loaded) => &loaded.warnings,
+            Err(problems) => problems,
+        };
+        for problem in problems {
+            writeln!(out, "{problem}")?;
+        }
+        let counted = counted(problems);
+        let path = self.config.display();
+        match &loaded {
+            Ok(loaded) if problems.is_empty() => writeln!(out, "{path}: good, {}", summary(loaded))?,
+            Ok(loaded) if !self.strict => writeln!(out, "{path}: good, {}; {counted}", summary(loaded))?,
+            Ok(_) | Err(_) => {
+                writeln!(out, "{path}: refused, {counted}")?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn summary(Loaded { config, apps, routes, .. }: &Loaded) -> String {
+    let parts = [(config.groups.len(), "group"), (apps.len(), "app"), (routes.entries().len(), "route")];
+    parts.map(|(count, what)| number(count, what)).join(", ")
+}
+
+fn counted(problems: &[Problem]) -> String {
+    let errors = problems.iter().filter(|it| it.severity == Severity::Error).count();
+    let parts = [(errors, "error"), (problems.len() - errors, "warning")];
+    let parts = parts.iter().filter(|it| it.0 > 0).map(|(count, what)| number(*count, what));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn number(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::Memory;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        check: Check,
+    }
+
+    fn check(line: &str, app: &str) -> (bool, String) {
+        let files = Memory::default()
+            .with("c/drover.yaml", "groups: [{name: g, topics: [orders]}]\n")
+            .with("c/apps/a.yaml", app);
+        let check = Line::parse_from(line.split(' ')).check;
+        let mut out = Vec::new();
+        let good = check.check(&files, &mut out).unwrap();
+        (good, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn what_it_says() {
+        let line = "check --config c/drover.yaml";
+        let (good, said) = check(line, "servers: ['s:1']\ncommands: [a, b]\n");
+        assert!(good);
+        assert_eq!(said, "c/drover.yaml: good, 1 group, 1 app, 2 routes\n");
+
+        let (good, said) = check(line, "servers: ['s:1']\ncommands: [a, a]\nhandler: mine\n");
+        assert!(!good);
+        assert!(said.ends_with("\nc/drover.yaml: refused, 2 errors\n"), "{said}");
+
+        let overlapping = "servers: ['s:1']\ncommands: [{regex: a.*}, {regex: .*b}]\n";
+        let (good, said) = check(line, overlapping);
+        assert!(good);
+        assert!(said.ends_with("\nc/drover.yaml: good, 1 group, 1 app, 2 routes; 1 warning\n"), "{said}");
+        assert!(!check(&format!("{line} --strict"), overlapping).0);
+
+        let uploaded = "servers: ['s:1']\ncommands: [a]\nhandler: mine\n";
+        assert!(check(&format!("{line} --plugin mine"), uploaded).0);
+    }
+}
