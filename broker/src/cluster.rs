@@ -277,6 +277,6 @@ fn described_partition(index: i32) -> DescribedPartition {
         .with_leader_epoch(LEADER_EPOCH)
         .with_replica_nodes(vec![NODE])
         .with_isr_nodes(vec![NODE])
-        .with_eligible_leader_replicas(None)
-        .with_last_known_elr(None)
+        .with_eligible_leader_replicas(Some(Vec::new())) // null breaks the Java client
+        .with_last_known_elr(Some(Vec::new()))
 }

@@ -29,6 +29,59 @@ pub fn select<S: Select>(slot: &RefCell<Option<S>>, pick: &Pick) -> Result<u32, 
     slot.get_or_insert_default().select(pick).map_err(|error| error.reason().to_string())
 }
 
+/// The SDK's version.
+pub const SDK_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The contract's, as the bindings have it.
+pub const CONTRACT: &str = "drover:plugin@0.1.0";
+
+/// The parts, one after the other, as the bytes of a section. `LEN` is the sum of their lengths.
+pub const fn joined<const LEN: usize>(parts: &[&str]) -> [u8; LEN] {
+    let mut bytes = [0; LEN];
+    let (mut part, mut at) = (0, 0);
+    while part < parts.len() {
+        let text = parts[part].as_bytes();
+        let mut index = 0;
+        while index < text.len() {
+            bytes[at] = text[index];
+            (index, at) = (index + 1, at + 1);
+        }
+        part += 1;
+    }
+    bytes
+}
+
+/// The length of the parts together.
+pub const fn length_of(parts: &[&str]) -> usize {
+    let (mut part, mut length) = (0, 0);
+    while part < parts.len() {
+        length += parts[part].len();
+        part += 1;
+    }
+    length
+}
+
+/// The custom section `drover:plugin`: who this is, for people and lists. What a plugin can do is decided by its
+/// imports and exports alone. Stands in the component's core module.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __plugin_section {
+    ($kind:literal) => {
+        // Cargo allows no character in a name or version that JSON would have to escape.
+        const PARTS: &[&str] = &[
+            concat!("{\"name\":\"", env!("CARGO_PKG_NAME"), "\",\"version\":\"", env!("CARGO_PKG_VERSION")),
+            concat!("\",\"kind\":\"", $kind, "\",\"language\":\"rust\",\"sdk\":\""),
+            $crate::export::SDK_VERSION,
+            "\",\"contract\":\"",
+            $crate::export::CONTRACT,
+            "\"}",
+        ];
+        #[cfg_attr(target_family = "wasm", used, unsafe(link_section = "drover:plugin"))]
+        static SECTION: [u8; $crate::export::length_of(PARTS)] = $crate::export::joined(PARTS);
+        #[cfg(not(target_family = "wasm"))]
+        const _: &[u8] = &SECTION;
+    };
+}
+
 /// `#[handler]`.
 #[doc(hidden)]
 #[macro_export]
@@ -36,6 +89,8 @@ macro_rules! __export_handler {
     ($handle:ident) => {
         const _: () = {
             use $crate::{Action, Message};
+
+            $crate::__plugin_section!("handler");
 
             fn handle(message: Message) -> Action {
                 $crate::action::IntoAction::into_action($handle(message))
@@ -128,6 +183,8 @@ macro_rules! __export_selector {
         const _: () = {
             type Outcome<T> = ::core::result::Result<T, ::std::string::String>;
 
+            $crate::__plugin_section!("selector");
+
             ::std::thread_local! {
                 static SELECTOR: ::core::cell::RefCell<Option<$selector>> =
                     const { ::core::cell::RefCell::new(None) };
@@ -161,4 +218,23 @@ macro_rules! __export_selector {
     $crate::bindings::selector::export_selector!(Plugin with_types_in $crate::bindings::selector);
         };
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_section_is_json() {
+        const PARTS: &[&str] = &["{\"a\":\"", SDK_VERSION, "\"}"];
+        static SECTION: [u8; length_of(PARTS)] = joined(PARTS);
+        let section: serde_json::Value = serde_json::from_slice(&SECTION).unwrap();
+        assert_eq!(section["a"], SDK_VERSION);
+    }
+
+    // The contract's own line is the truth.
+    #[test]
+    fn the_contract_is_the_one_in_the_file() {
+        assert!(include_str!("../wit/drover.wit").contains(&format!("package {CONTRACT};")));
+    }
 }

@@ -20,8 +20,9 @@ struct Setting {
 }
 
 impl Setting {
+    /// Names the key, not the value, which may be a secret.
     fn wrong(&self, why: impl std::fmt::Display) -> de::value::Error {
-        de::Error::custom(format_args!("setting `{}`: {why} (it is `{}`)", self.key, self.text))
+        de::Error::custom(format_args!("setting `{}`: {why}", self.key))
     }
 }
 
@@ -36,7 +37,7 @@ macro_rules! parsed {
     ($($method:ident $visit:ident $type:ty, $what:literal;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
             match self.text.trim().parse::<$type>() {
-                Ok(value) => visitor.$visit(value),
+                Ok(value) => visitor.$visit(value).map_err(|error: Self::Error| self.wrong(error)),
                 Err(_) => Err(self.wrong($what)),
             }
         }
@@ -183,7 +184,7 @@ mod tests {
             assert!(error.reason().contains(expected), "{error:?}");
         };
         check(&[("id", "x")], "setting `id`: a whole number");
-        check(&[("id", "5000000000")], "5000000000");
+        check(&[("id", "5000000000")], "setting `id`: invalid value: integer `5000000000`");
         check(&[("id", "1"), ("mode", "quick")], "setting `mode`: unknown variant `quick`");
         check(&[("tags", "[")], "setting `tags`:");
         check(&[("nme", "x")], "unknown field `nme`");

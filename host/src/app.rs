@@ -5,13 +5,16 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::domain::app::App as Service;
+use crate::config::Config;
+use crate::control::{self, Compiled, Control, Desired, Keeper, ledger};
 use crate::intake::{self, Group, LaneSlots};
 use crate::kafka::ClientSettings;
 use crate::kafka::producer::ProducerSettings;
+use crate::kafka::topics::{NewTopicSettings, Topics};
 use crate::metrics::Counters;
 use crate::outbox::Outbox;
 use crate::plugin::Engine;
@@ -22,69 +25,109 @@ use crate::upstream::{Directory, Tls};
 
 /// What a host is started with.
 pub struct Parts {
+    pub config: Config,
     pub client: ClientSettings,
-    pub groups: Vec<intake::Config>,
-    pub live: Arc<Live>,
-    pub apps: Vec<Arc<Service>>,
     pub shards: u32,
-    pub engine: Engine,
+    pub side_topics: Vec<SideTopic>,
+    pub control_topic: String,
+    /// Reads the operator's files whole.
+    pub source: control::Source,
+}
+
+/// A topic that a group writes to.
+#[derive(Clone, Debug)]
+pub struct SideTopic {
+    pub name: String,
+    /// None: as many as `like` has.
+    pub partitions: Option<i32>,
+    pub like: Option<String>,
+    /// -1: as the cluster does by itself.
+    pub replication: i32,
+    /// If not, a missing one keeps the host from starting.
+    pub create: bool,
 }
 
 /// A running host.
 pub struct App {
-    pub counters: Arc<Counters>,
-    pub directory: Directory,
-    pub outbox: Outbox,
-    pub live: watch::Sender<Arc<Live>>,
-    pub groups: Vec<Group>,
+    pub control: Control,
+    runtime: Runtime,
+    outbox: Outbox,
+    groups: Vec<Group>,
     shards: Vec<ShardHandle>,
 }
 
+/// For the cluster to answer at the start.
+const REACH: Duration = Duration::from_secs(30);
+
 impl App {
     pub fn start(parts: Parts) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .context("the control runtime")?;
+        let engine = Engine::new().map_err(|it| anyhow::anyhow!("the plugin engine: {it:#}"))?;
+        let topics = Topics::new(&parts.client).context("the admin client")?;
+        topics.reach(REACH).with_context(|| format!("Kafka at {}", parts.client.brokers.join(", ")))?;
+        runtime.block_on(make_side_topics(&topics, &parts.side_topics))?;
+        let followed = runtime
+            .block_on(ledger::open(&parts.client, &topics, &parts.control_topic))
+            .context("the control topic")?;
+        let (desired, compiled, live) = first_live(&parts, &engine, &followed)?;
         let outbox = Outbox::start(&parts.client, &ProducerSettings::default()).context("the producer")?;
         let directory = Directory::default();
-        directory.apply(&parts.apps, clock::now_ms());
+        directory.apply(&desired.apps, clock::now_ms());
         let counters = Arc::new(Counters::default());
+        let intakes = parts.config.intakes(&desired.routes);
+        let (live, live_seen) = watch::channel(Arc::new(live));
+        let (ack_senders, acks): (Vec<_>, Vec<_>) = intakes.iter().map(|_| mpsc::channel()).unzip();
         let lanes = Arc::new(LaneTable::default());
-        let (acks, ack_ends): (Vec<_>, Vec<_>) = parts.groups.iter().map(|_| mpsc::channel()).unzip();
-        let (live, live_seen) = watch::channel(parts.live);
-        let shared = shard::Shared {
-            engine: parts.engine,
-            live: live_seen,
-            lanes: Arc::clone(&lanes),
-            directory: directory.clone(),
-            outbox: outbox.clone(),
-            tls: Tls::new(None).map_err(anyhow::Error::msg)?,
-            counters: Arc::clone(&counters),
-            rates: Arc::default(),
-            acks,
-        };
-        let shards = (0..parts.shards)
-            .map(|it| shard::start(it, parts.shards, shared.clone()))
-            .collect::<Result<Vec<_>, _>>()
-            .context("starting a shard")?;
+        let shards = start_shards(
+            parts.shards,
+            &shard::Shared {
+                engine: engine.clone(),
+                live: live_seen.clone(),
+                lanes: Arc::clone(&lanes),
+                directory: directory.clone(),
+                outbox: outbox.clone(),
+                tls: Tls::new(None).map_err(anyhow::Error::msg)?,
+                counters: Arc::clone(&counters),
+                rates: Arc::default(),
+                acks: ack_senders,
+            },
+        )?;
         let intake = intake::Shared {
             lanes,
             slots: Arc::new(LaneSlots::default()),
             shards: shards.iter().map(|it| it.input.clone()).collect(),
         };
-        let groups = parts
-            .groups
-            .into_iter()
-            .zip(ack_ends)
-            .map(|(config, acks)| {
-                let name = config.name.clone();
-                intake::start(&parts.client, config, intake.clone(), acks)
-                    .with_context(|| format!("joining group {name}"))
-            })
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Self { counters, directory, outbox, live, groups, shards })
+        let groups = join_groups(&parts.client, intakes, &intake, acks)?;
+        let compiled = Arc::new(std::sync::Mutex::new(compiled));
+        let (ask, asked) = tokio::sync::mpsc::channel(64);
+        let control = Control::new(control::Parts {
+            ask,
+            live: live_seen,
+            engine: engine.clone(),
+            compiled: Arc::clone(&compiled),
+            topic: parts.control_topic,
+            counters,
+            directory: directory.clone(),
+            outbox: outbox.clone(),
+            groups: groups.iter().map(|it| Arc::clone(&it.report)).collect(),
+        });
+        let keeper = Keeper::new(engine, parts.source, desired, compiled, followed, live, directory, asked);
+        runtime.spawn(keeper.run());
+        Ok(Self { control, runtime, outbox, groups, shards })
     }
 
     /// Whether every part that has to run does.
     pub fn is_running(&self) -> bool {
         self.groups.iter().all(Group::is_running) && self.shards.iter().all(ShardHandle::is_running)
+    }
+
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
     }
 
     /// Drains, commits, leaves, and waits for every thread.
@@ -98,6 +141,77 @@ impl App {
         for shard in self.shards {
             shard.stop();
         }
-        self.outbox.flush(Duration::from_secs(10)).context("flushing the producer")
+        let flushed = self.outbox.flush(Duration::from_secs(10)).context("flushing the producer");
+        drop(self.control);
+        self.runtime.shutdown_timeout(Duration::from_secs(5));
+        flushed
     }
+}
+
+/// The first build of what runs: a host that cannot run all of its files does not start.
+fn first_live(
+    parts: &Parts,
+    engine: &Engine,
+    followed: &ledger::Followed,
+) -> anyhow::Result<(Desired, Compiled, Live)> {
+    let problems = |it: Vec<String>| anyhow::anyhow!("{}", it.join("\n"));
+    let uploaded: Vec<_> = followed
+        .ledger
+        .active()
+        .map(|(name, _)| crate::domain::plugin::KnownPlugin { name: name.into(), kind: None })
+        .collect();
+    let desired = (parts.source)(&uploaded).map_err(problems)?;
+    for warning in &desired.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut compiled = Compiled::default();
+    let live = control::live(engine, &mut compiled, &desired, &followed.ledger, 1).map_err(problems)?;
+    Ok((desired, compiled, live))
+}
+
+fn start_shards(count: u32, shared: &shard::Shared) -> anyhow::Result<Vec<ShardHandle>> {
+    (0..count).map(|it| shard::start(it, count, shared.clone()).context("starting a shard")).collect()
+}
+
+fn join_groups(
+    client: &ClientSettings,
+    intakes: Vec<intake::Config>,
+    shared: &intake::Shared,
+    acks: Vec<mpsc::Receiver<Vec<crate::shard::work::Ack>>>,
+) -> anyhow::Result<Vec<Group>> {
+    let all = intakes.into_iter().zip(acks);
+    all.map(|(config, acks)| {
+        let name = config.name.clone();
+        intake::start(client, config, shared.clone(), acks).with_context(|| format!("joining group {name}"))
+    })
+    .collect()
+}
+
+/// Dead letters have somewhere to go before the first message is read.
+async fn make_side_topics(topics: &Topics, wanted: &[SideTopic]) -> anyhow::Result<()> {
+    for it in wanted {
+        let there = topics.partitions(&it.name, REACH).with_context(|| format!("topic {}", it.name))?;
+        if there > 0 {
+            continue;
+        }
+        anyhow::ensure!(
+            it.create,
+            "topic {} is missing and `create` is false: make it, or let drover make it",
+            it.name
+        );
+        let like = match (&it.partitions, &it.like) {
+            (Some(count), _) => *count,
+            (None, Some(topic)) => topics.partitions(topic, REACH).unwrap_or(0).max(1),
+            (None, None) => 1,
+        };
+        let new = NewTopicSettings {
+            name: it.name.clone(),
+            partitions: like,
+            replication: it.replication,
+            config: Vec::new(),
+        };
+        topics.ensure(&new).await.with_context(|| format!("topic {}", it.name))?;
+        tracing::info!(topic = it.name, partitions = like, "made a topic");
+    }
+    Ok(())
 }

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod outbox;
 pub mod plugin;
 pub mod shard;
+pub mod telemetry;
 pub mod upstream;
 pub mod wire;
 pub mod yaml;

@@ -2,10 +2,9 @@
 
 mod bench;
 mod check;
-pub mod run;
+mod run;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -20,14 +19,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a host until it is told to stop.
-    Run {
-        /// The main file; apps are found from there.
-        #[arg(long, short, value_name = "PATH", default_value = "config/drover.yaml")]
-        config: PathBuf,
-    },
     /// Say whether a configuration is good, and if not, what to write instead.
     Check(check::Check),
+    /// Run a host against a Kafka cluster, until it is told to stop.
+    Run(run::Run),
     /// Measure this machine: drover beside bare loops of the same client libraries.
     Bench(bench::Bench),
     #[command(flatten)]
@@ -38,11 +33,8 @@ impl Cli {
     /// Does what was asked for; what there is to say goes to `out`.
     pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Run { config } => {
-                tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-                run::run(&config).map(|()| ExitCode::SUCCESS)
-            }
             Command::Check(check) => check.run(out),
+            Command::Run(run) => run.run(),
             Command::Bench(bench) => bench.run(out),
             Command::BenchPart(part) => part.run(out),
         }

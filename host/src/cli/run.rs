@@ -1,48 +1,65 @@
 //! `drover run`: a host, until it is told to stop.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use clap::Args;
 
-use crate::app::{App, Parts};
-use crate::config::{self, parts};
-use crate::domain::plugin;
-use crate::plugin::Engine;
+use crate::app::App;
+use crate::config::parts::Origin;
+use crate::telemetry;
 
-/// Starts everything that the file says and runs until SIGINT or SIGTERM.
-pub fn run(path: &Path) -> anyhow::Result<()> {
-    let loaded = config::load(path, &plugin::standard()).map_err(|problems| {
-        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{}", all.join("\n"))
-    })?;
-    let engine = Engine::new().map_err(|it| anyhow::anyhow!("{it:#}")).context("the plugin engine")?;
-    let parts = Parts {
-        client: loaded.config.client(),
-        groups: loaded.config.intakes(&loaded.routes),
-        shards: loaded.config.shard_count(),
-        apps: loaded.apps.clone(),
-        live: std::sync::Arc::new(parts::live(&engine, loaded, 1)?),
-        engine,
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let app = App::start(parts)?;
-    runtime.block_on(until_told(&app))?;
-    app.stop()
+/// Run a host against a Kafka cluster, until it is told to stop.
+///
+/// SIGINT and SIGTERM drain what is in flight, commit and leave; a second one ends at once. SIGHUP reads the
+/// files again; so does a change of them.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  drover run --config config/drover.yaml")]
+pub struct Run {
+    /// The main file.
+    #[arg(long, value_name = "PATH", default_value = "config/drover.yaml")]
+    config: PathBuf,
 }
 
-async fn until_told(app: &App) -> anyhow::Result<()> {
+impl Run {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        telemetry::start();
+        let parts = Origin::disk(&self.config).parts().map_err(|it| anyhow::anyhow!("{}", it.join("\n")))?;
+        let app = App::start(parts)?;
+        app.runtime().block_on(until_told(&app))?;
+        tracing::info!("stopping: draining what is in flight; a second signal ends at once");
+        app.stop()?;
+        tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// SIGINT and SIGTERM end it, SIGHUP reads the files again. A second one ends the process at once.
+pub async fn until_told(app: &App) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            it = tokio::signal::ctrl_c() => return Ok(it?),
-            _ = tick.tick() => {
-                app.directory.tick(crate::clock::now_ms());
-                anyhow::ensure!(app.is_running(), "a part of the data plane has ended");
-            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => match app.control.reload().await {
+                Ok(generation) => tracing::info!(generation, "reloaded"),
+                Err(problems) => tracing::error!("not reloaded, what runs goes on:\n{}", problems.join("\n")),
+            },
+            _ = tick.tick() => anyhow::ensure!(app.is_running(), "a part of the data plane has ended"),
         }
     }
+    app.runtime().spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("told twice: ending without draining");
+        std::process::exit(130);
+    });
+    Ok(())
 }

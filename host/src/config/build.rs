@@ -1,18 +1,17 @@
 //! Apps and routes from their files: names looked up, policies of app and command merged.
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::app_file::{AppFile, Command, Discover, Policy, ServerEntry, Success};
-use super::types::{Limit, Millis, Name, OrShort};
+use super::app_file::{AppFile, Command, Policy, Success};
+use super::types::{Limit, Millis, Name};
 use super::{Config, Files, Group};
-use crate::domain::app::{App, OnPluginFailure, OnSelectorFailure, Protocol, Route, Server, ServerSource};
+use crate::domain::app::{App, OnPluginFailure, OnSelectorFailure, Protocol, Route};
 use crate::domain::outcome::SuccessRule;
 use crate::domain::plugin::{KnownPlugin, PluginKind};
 use crate::domain::retry::RetryPolicy;
-use crate::domain::routes::{Entry, Matcher, Pattern, Routes, RoutesError, twice};
-use crate::yaml::{Cursor, Doc, Place, Problem, did_you_mean};
+use crate::domain::routes::{Entry, Matcher, Pattern, Routes};
+use crate::yaml::{Cursor, Doc, Place, Problem};
 
 /// A file of `apps/` whose values are good, each by itself.
 pub(super) struct AppSource {
@@ -30,6 +29,7 @@ impl AppSource {
 
 pub(super) struct Context<'a> {
     pub(super) config: &'a Config,
+    pub(super) at: Cursor<'a>,
     pub(super) known: &'a [KnownPlugin],
     /// Whether `config` is all that its file says.
     pub(super) sound: bool,
@@ -53,17 +53,17 @@ pub(super) fn build(context: &Context<'_>, sources: &[AppSource], problems: &mut
     builder.routes(sources)
 }
 
-struct Builder<'a, 'p> {
-    context: &'a Context<'a>,
-    problems: &'p mut Vec<Problem>,
-    entries: Vec<Entry>,
+pub(super) struct Builder<'a, 'p> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) problems: &'p mut Vec<Problem>,
+    pub(super) entries: Vec<Entry>,
     /// Where the matcher of each entry stands.
-    places: Vec<Place>,
-    built: Built,
+    pub(super) places: Vec<Place>,
+    pub(super) built: Built,
 }
 
 impl<'a> Builder<'a, '_> {
-    fn error(&mut self, place: Place, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn error(&mut self, place: Place, message: impl Into<String>, help: impl Into<String>) {
         self.problems.push(Problem::error(place, message).help(help));
     }
 
@@ -74,6 +74,7 @@ impl<'a> Builder<'a, '_> {
         self.plugin(policy.handler, PluginKind::Handler, at.key("handler"));
         self.plugin(policy.selector, PluginKind::Selector, at.key("selector"));
         let groups = self.groups(file, at);
+        self.retry(policy, policy, at);
         let app = Arc::new(App {
             name: source.name().into(),
             protocol: file.protocol.unwrap_or(Protocol::Http),
@@ -115,6 +116,9 @@ impl<'a> Builder<'a, '_> {
         self.plugin(policy.selector, PluginKind::Selector, at.key("selector"));
         let Some((matcher, place)) = self.matcher(command, at) else { return };
         let of_app = source.file.policy();
+        if at.has("retry") {
+            self.retry(policy, of_app, at);
+        }
         for group in groups {
             let topics: Option<Vec<Arc<str>>> = (!source.file.topics.is_empty()).then(|| {
                 let read = source.file.topics.iter().filter(|it| group.topics.contains(it));
@@ -127,6 +131,14 @@ impl<'a> Builder<'a, '_> {
             let group = group.name.as_str().into();
             self.entries.push(Entry { group, topics, matcher: matcher.clone(), route });
             self.places.push(place.clone());
+        }
+    }
+
+    fn retry(&mut self, own: Policy<'_>, of_app: Policy<'_>, at: Cursor<'_>) {
+        let RetryPolicy { first_ms, most_ms, .. } = retry(own, of_app);
+        if first_ms > most_ms {
+            let message = format!("the first pause, {first_ms} ms, is longer than the longest, {most_ms} ms");
+            self.error(at.key("retry").place(), message, "make `first-ms` shorter, or `most-ms` longer");
         }
     }
 
@@ -172,223 +184,11 @@ impl<'a> Builder<'a, '_> {
             }
         }
     }
-
-    /// The groups that the app takes messages of.
-    fn groups(&mut self, file: &AppFile, at: Cursor<'_>) -> Vec<&'a Group> {
-        let all = &self.context.config.groups;
-        if !self.context.sound {
-            return Vec::new();
-        }
-        for (index, name) in file.groups.iter().enumerate() {
-            if !all.iter().any(|it| it.name == *name) {
-                let help = did_you_mean(name.as_str(), all.iter().map(|it| it.name.as_str()));
-                let place = at.key("groups").item(index).place();
-                self.error(place, format!("there is no group `{name}`"), help);
-            }
-        }
-        let named = |it: &&Group| file.groups.is_empty() || file.groups.contains(&it.name);
-        let groups: Vec<&Group> = all.iter().filter(named).collect();
-        let read = || groups.iter().flat_map(|it| &it.topics);
-        for (index, topic) in file.topics.iter().enumerate() {
-            if !groups.is_empty() && !read().any(|it| it == topic) {
-                let help = did_you_mean(topic.as_str(), read().map(|it| it.as_str()));
-                let place = at.key("topics").item(index).place();
-                self.error(place, format!("none of the app's groups reads the topic `{topic}`"), help);
-            }
-        }
-        groups
-    }
-
-    fn plugin(&mut self, name: Option<&Name>, kind: PluginKind, at: Cursor<'_>) {
-        let Some(name) = name.filter(|_| self.context.sound) else { return };
-        let of_kind = |it: &&KnownPlugin| it.kind.is_none_or(|it| it == kind);
-        let candidates = self.context.known.iter().filter(of_kind).map(|it| &*it.name);
-        match self.context.known.iter().find(|it| *it.name == *name.as_str()) {
-            Some(KnownPlugin { kind: Some(other), .. }) if *other != kind => {
-                let message =
-                    format!("`{name}` is a {}, and here a {} is wanted", other.as_str(), kind.as_str());
-                let help = did_you_mean("", candidates);
-                self.error(at.place(), message, help);
-            }
-            Some(_) => {}
-            None => {
-                let help = did_you_mean(name.as_str(), candidates);
-                self.error(at.place(), format!("there is no plugin `{name}`"), help);
-            }
-        }
-    }
-
-    fn servers(&mut self, source: &AppSource) -> ServerSource {
-        let (file, at) = (&source.file, source.doc.cursor());
-        let base = source.path.parent().unwrap_or(Path::new(""));
-        const HELP: &str = "one of `servers`, `discover`, `url-from-message`";
-        match (&file.servers, &file.discover, &file.url_from_message) {
-            (Some(servers), None, None) => {
-                if servers.is_empty() {
-                    self.error(
-                        at.key("servers").place(),
-                        "the list of servers is empty",
-                        "add one: `servers: [127.0.0.1:9001]`",
-                    );
-                }
-                ServerSource::Listed(self.listed(servers, at.key("servers")))
-            }
-            (None, Some(discover), None) => self.discovered(discover, base, at.key("discover")),
-            (None, None, Some(from)) => {
-                if from.allow.is_empty() {
-                    let place = at.key("url-from-message").place();
-                    let message =
-                        "a message could name any address: the list of hosts that are allowed is missing";
-                    self.error(place, message, "add `allow: [host, \"*.domain\"]`");
-                }
-                if at.has("selector") {
-                    let place = at.key("selector").key_place();
-                    let message = "each message names its server: there is nothing for a selector to choose";
-                    self.error(place, message, "remove `selector`, or `url-from-message`");
-                }
-                ServerSource::Message { allow: from.allow.iter().map(|it| it.pattern()).collect() }
-            }
-            (None, None, None) => {
-                let message = "nothing says where the servers are";
-                self.error(at.place(), message, format!("add {HELP}"));
-                ServerSource::Listed(Vec::new())
-            }
-            _ => {
-                let keys = ["servers", "discover", "url-from-message"];
-                let second = keys.into_iter().filter(|it| at.has(it)).nth(1).unwrap_or("servers");
-                let message = "the servers are given in two ways";
-                self.error(at.key(second).key_place(), message, HELP);
-                ServerSource::Listed(Vec::new())
-            }
-        }
-    }
-
-    /// A server that stands in the list several times counts as often, as in alpaca-mq.
-    fn listed(&mut self, servers: &[OrShort<ServerEntry>], at: Cursor<'_>) -> Vec<Server> {
-        let mut listed: Vec<Server> = Vec::new();
-        for (index, OrShort(entry)) in servers.iter().enumerate() {
-            if entry.address.port() == 0 {
-                let place = at.item(index).place();
-                self.error(place, format!("`{}` has no port", entry.address), "from 1 to 65535");
-            }
-            let weight = entry.weight.get() as u32;
-            match listed.iter_mut().find(|it| *it.address == *entry.address.as_str()) {
-                Some(server) => server.weight += weight,
-                None => {
-                    let labels =
-                        entry.labels.iter().map(|it| (it.0.clone(), it.1.as_str().to_owned())).collect();
-                    let address = entry.address.as_str().into();
-                    listed.push(Server { address, weight, zone: entry.zone.clone(), labels });
-                }
-            }
-        }
-        listed
-    }
-
-    fn discovered(&mut self, discover: &Discover, base: &Path, at: Cursor<'_>) -> ServerSource {
-        match (&discover.dns, &discover.file) {
-            (Some(address), None) => {
-                let every_ms = discover.every_ms.map_or(10_000, |it| it.get());
-                ServerSource::Dns { host: address.host().to_owned(), port: address.port(), every_ms }
-            }
-            (None, Some(file)) => {
-                let file = base.join(file);
-                self.built.files.push(file.clone());
-                if !self.context.files.is_file(&file) {
-                    let message = format!("there is no file {}", file.display());
-                    self.error(
-                        at.key("file").place(),
-                        message,
-                        "the path leads from the folder of this file",
-                    );
-                }
-                if discover.every_ms.is_some() {
-                    let message = "a file is watched: it is not looked up every so often";
-                    self.error(at.key("every-ms").key_place(), message, "remove `every-ms`");
-                }
-                ServerSource::File(file)
-            }
-            _ => {
-                self.error(
-                    at.place(),
-                    "one of `dns` and `file` is wanted",
-                    "as in `dns: service.local:8080`",
-                );
-                ServerSource::Listed(Vec::new())
-            }
-        }
-    }
-
-    /// The table, and what is to be said of it as a whole.
-    fn routes(mut self, sources: &[AppSource]) -> Built {
-        let mut told = HashSet::new();
-        for (first, second) in twice(&self.entries) {
-            // An app in several groups makes an entry for each; the mistake is one.
-            if told.insert((self.places[first].to_string(), self.places[second].to_string())) {
-                let [one, other] = [first, second].map(|it| &self.entries[it]);
-                let message =
-                    format!("`{}` has a route already: `{}`", matcher_words(&other.matcher), one.route.name);
-                let note = format!("the first one stands at {}", self.places[first]);
-                let problem = Problem::error(self.places[second].clone(), message).note(note);
-                let help = "remove one of them, or give them different `groups` or `topics`";
-                self.problems.push(problem.help(help));
-            }
-        }
-        if !told.is_empty() {
-            return self.built;
-        }
-        match Routes::new(std::mem::take(&mut self.entries)) {
-            Ok(routes) => {
-                self.overlaps(&routes);
-                self.built.routes = routes;
-            }
-            Err(RoutesError::TooLarge { detail, .. }) => {
-                if let Some(source) = sources.first() {
-                    let message = format!("the regular expressions are too large together: {detail}");
-                    self.problems
-                        .push(Problem::of_file(&source.path, message).help("write fewer or shorter ones"));
-                }
-            }
-            Err(RoutesError::Twice { .. }) => unreachable!("looked for above"),
-        }
-        self.built
-    }
-
-    fn overlaps(&mut self, routes: &Routes) {
-        let mut told = HashSet::new();
-        for overlap in routes.overlaps() {
-            let (first, second) = (&self.places[overlap.first], &self.places[overlap.second]);
-            if !told.insert((first.to_string(), second.to_string())) {
-                continue;
-            }
-            let one = &routes.entries()[overlap.first];
-            let (problem, help) = if overlap.covered {
-                let message = format!("never reached: `{}` takes all of it", one.route.name);
-                (message, "put it before the other one, or remove it")
-            } else {
-                let message = format!("`{}` takes some of it, `{}` for one", one.route.name, overlap.example);
-                (message, "the first in file order takes it: is that meant?")
-            };
-            let problem = Problem::warning(second.clone(), problem);
-            self.problems.push(problem.note(format!("the first one stands at {first}")).help(help));
-        }
-    }
-}
-
-fn matcher_words(matcher: &Matcher) -> String {
-    match matcher {
-        Matcher::Exact(command) => command.to_string(),
-        Matcher::Regex(pattern) => format!("regex: {}", pattern.as_str()),
-        Matcher::Any => "any: true".to_owned(),
-    }
 }
 
 fn route(app: &Arc<App>, matcher: &Matcher, own: Policy<'_>, of_app: Policy<'_>, group: &Group) -> Route {
-    let retry = RetryPolicy::default();
     let either = |own, of_app| -> Option<&Name> { Option::or(own, of_app) };
     let of = |own: Option<Limit>, of_app: Option<Limit>| own.or(of_app).map(Limit::get);
-    let ms =
-        |own: Option<Millis>, of_app: Option<Millis>, default| own.or(of_app).map_or(default, |it| it.get());
     Route {
         name: format!("{}/{matcher}", app.name).into(),
         app: app.clone(),
@@ -397,19 +197,25 @@ fn route(app: &Arc<App>, matcher: &Matcher, own: Policy<'_>, of_app: Policy<'_>,
         success: own.success.map_or_else(|| app.success.clone(), |it| it.0.clone()),
         path: own.path.map(|it| it.as_str().to_owned()),
         order: own.order.or(of_app.order).unwrap_or(group.order),
-        timeout_ms: ms(own.timeout_ms, of_app.timeout_ms, 10_000),
-        retry: RetryPolicy {
-            attempts: own.retry.attempts.or(of_app.retry.attempts).map_or(retry.attempts, |it| it.0),
-            first_ms: ms(own.retry.first_ms, of_app.retry.first_ms, retry.first_ms),
-            factor: own.retry.factor.or(of_app.retry.factor).map_or(retry.factor, |it| it.0),
-            most_ms: ms(own.retry.most_ms, of_app.retry.most_ms, retry.most_ms),
-        },
+        timeout_ms: own.timeout_ms.or(of_app.timeout_ms).map_or(10_000, Millis::get),
+        retry: retry(own, of_app),
         concurrency: of(own.concurrency, of_app.concurrency).unwrap_or(128),
         rate: of(own.rate, of_app.rate),
         on_plugin_failure: own
             .on_plugin_failure
             .or(of_app.on_plugin_failure)
             .unwrap_or(OnPluginFailure::Retry),
+    }
+}
+
+/// Each key by itself: a command that says `attempts` keeps its app's pauses.
+fn retry(own: Policy<'_>, of_app: Policy<'_>) -> RetryPolicy {
+    let (own, of_app, default) = (own.retry, of_app.retry, RetryPolicy::default());
+    RetryPolicy {
+        attempts: own.attempts.or(of_app.attempts).map_or(default.attempts, |it| it.0),
+        first_ms: own.first_ms.or(of_app.first_ms).map_or(default.first_ms, Millis::get),
+        factor: own.factor.or(of_app.factor).map_or(default.factor, |it| it.0),
+        most_ms: own.most_ms.or(of_app.most_ms).map_or(default.most_ms, Millis::get),
     }
 }
 

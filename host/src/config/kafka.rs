@@ -30,7 +30,7 @@ impl Kafka {
     /// The properties as librdkafka takes them, secrets in plain.
     pub fn revealed(&self) -> BTreeMap<String, String> {
         let plain = |it: &OrShort<Property>| it.0.0.value.expose().to_owned();
-        self.properties.iter().map(|(key, it)| (key.clone(), plain(it))).collect()
+        self.properties.iter().map(|(name, value)| (name.clone(), plain(value))).collect()
     }
 }
 

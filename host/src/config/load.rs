@@ -52,6 +52,21 @@ pub fn load_from(
     }
 }
 
+/// The main file alone, without the apps: what is needed to reach the cluster, where uploaded plugins are
+/// known from.
+pub fn load_main(files: &dyn Files, main_file: &Path) -> Result<Config, Vec<Problem>> {
+    let mut loader = Loader { files, problems: Vec::new(), read: Vec::new() };
+    let base = main_file.parent().unwrap_or(Path::new(""));
+    let config = loader.doc(main_file).and_then(|doc| {
+        let mut config: Config = loader.value(&doc)?;
+        loader.check_main(&mut config, base, &doc);
+        config.store.dir = base.join(&config.store.dir);
+        Some(config)
+    });
+    let errors = loader.problems.iter().any(|it| it.severity == Severity::Error);
+    config.filter(|_| !errors).ok_or(loader.problems)
+}
+
 struct Loader<'a> {
     files: &'a dyn Files,
     problems: Vec<Problem>,
@@ -77,7 +92,8 @@ impl Loader<'_> {
         let sources = self.apps(&config, &main);
         let known = plugins::known(&config.plugins, known_plugins);
         // What a broken main file does not say cannot be held against the apps.
-        let context = build::Context { config: &config, known: &known, sound, files: self.files };
+        let at = main.cursor();
+        let context = build::Context { config: &config, at, known: &known, sound, files: self.files };
         let built = build::build(&context, &sources, &mut self.problems);
         self.read.extend(built.files);
         Some((config, built.apps, built.routes))
@@ -102,7 +118,7 @@ impl Loader<'_> {
                 problems.push(problem.help("the path leads from the folder of this file"));
             }
         }
-        secrets::resolve(config, self.files, base, at, problems);
+        self.read.extend(secrets::resolve(config, self.files, base, at, problems));
     }
 
     /// The app files that can be read at all, in order of their names.

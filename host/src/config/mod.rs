@@ -18,15 +18,25 @@ mod groups;
 mod kafka;
 mod load;
 pub mod parts;
+mod lookup;
 mod plugins;
 mod schema;
 mod secrets;
+mod table;
 mod types;
 
+#[cfg(test)]
+mod files_tests;
+#[cfg(test)]
+mod linked_tests;
+#[cfg(test)]
+mod main_tests;
 #[cfg(test)]
 mod sample_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod values_tests;
 
 use std::path::PathBuf;
 
@@ -38,7 +48,7 @@ pub use doors::{Admin, Credential, Gateway};
 pub use files::{Disk, Files, Memory};
 pub use groups::{Format, Group, SideTopic, Start, Unmatched};
 pub use kafka::Kafka;
-pub use load::{Loaded, load, load_from};
+pub use load::{Loaded, load, load_from, load_main};
 pub use plugins::{Plugin, PluginLimits};
 pub use schema::{app_schema, keys_page, main_schema};
 pub use types::{Address, GroupName, Limit, Millis, Name, SecretText, TopicName, Within};

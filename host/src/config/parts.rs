@@ -1,19 +1,23 @@
 //! From a good configuration to what the parts are started with: each part gets its own section only.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::{Config, Format, Group, Loaded, Plugin, Start, Unmatched};
+use super::{Config, Files, Format, Group, Loaded, Plugin, Start, Unmatched, load_from, load_main};
+use crate::app;
+use crate::control::{Component, Desired, PluginSource};
 use crate::domain::app::Order;
+use crate::domain::plugin::KnownPlugin;
 use crate::domain::routes::Routes;
 use crate::intake;
 use crate::kafka::ClientSettings;
-use crate::plugin::{self, Engine, Limits, Settings, standard};
-use crate::shard::live::{self, GroupPolicy, Live};
+use crate::plugin::{Limits, Settings};
+use crate::shard::live::{self, GroupPolicy};
 use crate::wire;
+use crate::yaml::Problem;
 
 impl Config {
     pub fn client(&self) -> ClientSettings {
@@ -69,8 +73,12 @@ impl Group {
             name: self.name.as_str().into(),
             format: match self.format {
                 Format::Auto => wire::Format::Auto,
+                Format::Native => wire::Format::Native,
+                Format::Alpaca => wire::Format::Alpaca,
+                Format::Bigpipe => wire::Format::Bigpipe,
+                Format::Dispatcher => wire::Format::Dispatcher,
+                Format::Cloudevents => wire::Format::CloudEvents,
                 Format::Raw => wire::Format::Raw,
-                _ => wire::Format::Native,
             },
             unmatched: match self.unmatched {
                 Unmatched::Dead => live::Unmatched::Dead,
@@ -83,44 +91,100 @@ impl Group {
     }
 }
 
-/// Compiles every plugin that a route names, and puts all that decides into one value.
-pub fn live(engine: &Engine, loaded: Loaded, generation: u64) -> anyhow::Result<Live> {
-    let Loaded { config, routes, .. } = loaded;
-    let mut plugins = HashMap::new();
-    let named = routes.entries().iter().flat_map(|it| [&it.route.handler, &it.route.app.selector]);
-    for name in named {
-        if !plugins.contains_key(name) {
-            plugins.insert(Arc::clone(name), Arc::new(compiled(engine, &config, name)?));
+/// Where the configuration comes from: files on disk, or in memory for tests and `dev`.
+#[derive(Clone)]
+pub struct Origin {
+    pub files: Arc<dyn Files + Send + Sync>,
+    pub main: PathBuf,
+}
+
+impl Origin {
+    pub fn disk(main: &Path) -> Self {
+        Self { files: Arc::new(super::Disk), main: main.to_owned() }
+    }
+
+    /// What a host is started with; read once more, whole, when the control topic has been read.
+    pub fn parts(&self) -> Result<app::Parts, Vec<String>> {
+        let config = load_main(&*self.files, &self.main).map_err(|it| rendered(&it))?;
+        let origin = self.clone();
+        Ok(app::Parts {
+            client: config.client(),
+            shards: config.shard_count(),
+            side_topics: config.side_topics(),
+            control_topic: crate::control::ledger::TOPIC.to_owned(),
+            source: Arc::new(move |known| origin.desired(known)),
+            config,
+        })
+    }
+
+    /// Everything that decides, or every problem.
+    fn desired(&self, uploaded: &[KnownPlugin]) -> Result<Desired, Vec<String>> {
+        let mut known = crate::domain::plugin::standard();
+        known.retain(|it| !uploaded.iter().any(|at| at.name == it.name));
+        known.extend_from_slice(uploaded);
+        let loaded = load_from(&*self.files, &self.main, &known).map_err(|it| rendered(&it))?;
+        let Loaded { config, routes, apps, warnings, files } = loaded;
+        let mut plugins = BTreeMap::new();
+        for entry in &config.plugins {
+            let source = entry.source().map_err(|it| vec![format!("{it:#}")])?;
+            plugins.insert(Arc::from(entry.name.as_str()), source);
         }
-    }
-    let groups = config.groups.iter().map(Group::policy).collect();
-    Ok(Live { generation, groups, routes, plugins })
-}
-
-fn compiled(engine: &Engine, config: &Config, name: &str) -> anyhow::Result<plugin::Plugin> {
-    let entry = config.plugins.iter().find(|it| it.name.as_str() == name);
-    let (bytes, settings) = match entry {
-        Some(entry) => (component_of(entry)?, entry.settings()),
-        None => (embedded(name)?, Settings::default()),
-    };
-    plugin::compile(engine, name, &bytes, settings).with_context(|| format!("plugin {name}"))
-}
-
-fn component_of(entry: &Plugin) -> anyhow::Result<Vec<u8>> {
-    match (&entry.file, entry.standard_name()) {
-        (Some(path), _) => read(path),
-        (None, Some(name)) => embedded(name),
-        (None, None) => anyhow::bail!("plugin {} has neither `use` nor `file`", entry.name),
+        Ok(Desired {
+            groups: config.groups.iter().map(Group::policy).collect(),
+            fixed: config.fixed(&routes),
+            routes: Arc::new(routes),
+            apps,
+            plugins,
+            warnings: rendered(&warnings),
+            files,
+        })
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("reading {}", path.display()))
+fn rendered(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
-fn embedded(name: &str) -> anyhow::Result<Vec<u8>> {
-    let found = standard::component(name);
-    found.map(<[u8]>::to_vec).with_context(|| format!("there is no standard plugin {name}"))
+impl Config {
+    /// What a running host cannot change, a line for each.
+    fn fixed(&self, routes: &Routes) -> String {
+        let mut lines: Vec<String> = self.intakes(routes).iter().map(|it| format!("{it:?}")).collect();
+        lines.push(format!("kafka {:?}", self.kafka.brokers));
+        lines.push(format!("shards {}", self.shard_count()));
+        lines.join("\n")
+    }
+
+    /// Topics that this host writes to and makes where they are missing, and whether it may.
+    fn side_topics(&self) -> Vec<app::SideTopic> {
+        let mut all = Vec::new();
+        for group in &self.groups {
+            let asked = [(group.dead_topic(), &group.dead_letters), (group.park_topic(), &group.park)];
+            for (name, it) in asked {
+                all.push(app::SideTopic {
+                    name,
+                    partitions: it.partitions.map(|it| it.get() as i32),
+                    like: group.topics.first().map(ToString::to_string),
+                    replication: it.replication.map_or(-1, |it| it.get() as i32),
+                    create: it.create,
+                });
+            }
+        }
+        all
+    }
+}
+
+impl Plugin {
+    fn source(&self) -> anyhow::Result<PluginSource> {
+        let component = match (&self.file, self.standard_name()) {
+            (Some(path), _) => {
+                let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+                Component::Bytes(bytes.into())
+            }
+            (None, Some(name)) => Component::Standard(name.to_owned()),
+            (None, None) => anyhow::bail!("plugin {} has neither `use` nor `file`", self.name),
+        };
+        Ok(PluginSource { component, settings: self.settings() })
+    }
 }
 
 impl Plugin {

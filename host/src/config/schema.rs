@@ -180,12 +180,9 @@ fn kind(root: &Value, schema: &Value) -> String {
         return format!("`{constant}`");
     }
     let bound = |name| schema.get(name).map(|it| it.to_string().trim_end_matches(".0").to_owned());
-    let kind = schema.get("type").map(|it| match it {
-        Value::Array(kinds) => {
-            kinds.iter().filter_map(Value::as_str).find(|it| *it != "null").unwrap_or("any")
-        }
-        _ => it.as_str().unwrap_or("any"),
-    });
+    let kinds = schema.get("type");
+    let real = kinds.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let kind = kinds.and_then(Value::as_str).or_else(|| real.into_iter().find(|it| *it != "null"));
     match (kind.unwrap_or("any"), bound("minimum"), bound("maximum")) {
         ("integer", Some(from), Some(to)) if to == u32::MAX.to_string() => format!("{from} and up"),
         ("integer", Some(from), Some(to)) => format!("{from} to {to}"),

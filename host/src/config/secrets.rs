@@ -1,6 +1,6 @@
 //! Secrets from files and the environment, and paths from where they are written to where they lead.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::types::SecretText;
 use super::{Config, Files};
@@ -9,15 +9,17 @@ use crate::yaml::{Cursor, Problem};
 
 const SECRET_BYTES_MAX: usize = 64 << 10;
 
-/// Fills in every secret of the configuration.
+/// Fills in every secret of the configuration, and tells which files they came from.
 pub(super) fn resolve(
     config: &mut Config,
     files: &dyn Files,
     base: &Path,
     at: Cursor<'_>,
     problems: &mut Vec<Problem>,
-) {
+) -> Vec<PathBuf> {
+    let mut read_files = Vec::new();
     let mut one = |secret: &mut SecretText, at: Cursor<'_>| {
+        read_files.extend(secret.file.as_ref().map(|it| base.join(it)));
         if let Err(problem) = read(secret, files, base, at) {
             problems.push(problem);
         }
@@ -33,6 +35,7 @@ pub(super) fn resolve(
     if let Some(token) = &mut config.admin.token {
         one(&mut token.0, at.key("admin").key("token"));
     }
+    read_files
 }
 
 fn read(secret: &mut SecretText, files: &dyn Files, base: &Path, at: Cursor<'_>) -> Result<(), Problem> {

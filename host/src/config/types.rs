@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::app::HostPattern;
 use crate::domain::secret::Secret;
+use crate::yaml::TEXT_OR_KEYS;
 
 /// A whole number from `MIN` to `MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,6 +264,9 @@ fn host_port(text: &str) -> Result<(String, u16), String> {
 }
 
 fn host_name(host: &str) -> Result<(), String> {
+    if host.is_empty() {
+        return Err("the host is missing".to_owned());
+    }
     if let Some(inner) = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
         return inner.parse::<Ipv6Addr>().map(drop).map_err(|_| format!("`{inner}` is no IPv6 address"));
     }
@@ -308,7 +312,7 @@ pub struct OrShort<T>(pub T);
 
 impl<'de, T: ShortForm> Deserialize<'de> for OrShort<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OrShortVisitor(PhantomData)).map(Self)
+        deserializer.deserialize_newtype_struct(TEXT_OR_KEYS, OrShortVisitor(PhantomData)).map(Self)
     }
 }
 
@@ -323,22 +327,6 @@ impl<'de, T: ShortForm> Visitor<'de> for OrShortVisitor<T> {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
         T::short(text).map_err(E::custom)
-    }
-
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-
-    fn visit_bool<E: de::Error>(self, it: bool) -> Result<T, E> {
-        self.visit_str(&it.to_string())
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<T, E> {
-        Err(E::custom("a fraction where text is wanted\nwrite it in quotes"))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
@@ -405,7 +393,7 @@ mod tests {
             ("127.0.0.1", Err("`127.0.0.1` has no port")),
             ("http://a:80", Err("`http://a:80` is a URL")),
             ("a:65536", Err("`65536` is no port")),
-            (":80", Err("`` is no host")),
+            (":80", Err("the host is missing")),
             ("a..b:80", Err("`a..b` is no host")),
             ("300.0.0.1:80", Err("`300.0.0.1` is no host")),
             ("::1:80", Err("`::1` is no host")),

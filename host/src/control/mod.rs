@@ -1,8 +1,20 @@
 //! What runs, and how it is changed. The doors' one way to the planes below: a handle, cheap to clone.
 
-use std::sync::{Arc, Mutex};
+mod build;
+mod keeper;
+pub mod ledger;
 
-use tokio::sync::watch;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::build::{Compiled, Component, Desired, PluginSource, live};
+pub use self::keeper::{Ask, Keeper, Source};
+use crate::clock;
+use crate::domain::ledger::{Version, chunks_of, entries};
+use crate::domain::plugin::PluginKind;
+use crate::plugin::{self, Engine};
 
 use crate::intake::GroupReport;
 use crate::metrics::{Counters, Totals};
@@ -17,7 +29,11 @@ pub struct Control {
 }
 
 struct Inner {
-    live: watch::Sender<Arc<Live>>,
+    ask: mpsc::Sender<Ask>,
+    live: watch::Receiver<Arc<Live>>,
+    engine: Engine,
+    compiled: Arc<Mutex<Compiled>>,
+    topic: String,
     counters: Arc<Counters>,
     directory: Directory,
     outbox: Outbox,
@@ -76,15 +92,39 @@ pub enum UploadError {
     Unavailable(String),
 }
 
+/// What the handle is made of.
+pub struct Parts {
+    pub ask: mpsc::Sender<Ask>,
+    pub live: watch::Receiver<Arc<Live>>,
+    pub engine: Engine,
+    pub compiled: Arc<Mutex<Compiled>>,
+    /// The control topic.
+    pub topic: String,
+    pub counters: Arc<Counters>,
+    pub directory: Directory,
+    pub outbox: Outbox,
+    pub groups: Vec<Arc<Mutex<GroupReport>>>,
+}
+
+/// How long an upload may take to come back from the control topic.
+const READ_BACK: Duration = Duration::from_secs(20);
+
 impl Control {
-    pub fn new(
-        live: watch::Sender<Arc<Live>>,
-        counters: Arc<Counters>,
-        directory: Directory,
-        outbox: Outbox,
-        groups: Vec<Arc<Mutex<GroupReport>>>,
-    ) -> Self {
-        Self { inner: Arc::new(Inner { live, counters, directory, outbox, groups }) }
+    pub fn new(parts: Parts) -> Self {
+        let Parts { ask, live, engine, compiled, topic, counters, directory, outbox, groups } = parts;
+        Self {
+            inner: Arc::new(Inner {
+                ask,
+                live,
+                engine,
+                compiled,
+                topic,
+                counters,
+                directory,
+                outbox,
+                groups,
+            }),
+        }
     }
 
     pub fn report(&self) -> Report {
@@ -134,8 +174,77 @@ impl Control {
     /// # Errors
     /// A refusal says what to do; the version that runs goes on.
     pub async fn upload(&self, upload: Upload) -> Result<Uploaded, UploadError> {
-        let _ = upload;
-        Err(UploadError::Unavailable("uploads come with the next step".to_owned()))
+        let Upload { name, bytes, by } = upload;
+        check_name(&name)?;
+        let digest = plugin::digest(&bytes);
+        let running = self.running(&name).filter(|it| it.1 == digest);
+        if let Some((kind, digest)) = running {
+            let generation = self.inner.live.borrow().generation;
+            return Ok(Uploaded { name, kind, digest, unchanged: true, generation });
+        }
+        self.try_out(&name, &bytes).await?;
+        let version = Version {
+            name: name.clone(),
+            digest: digest.clone(),
+            bytes: bytes.len(),
+            chunks: chunks_of(bytes.len()),
+            by,
+            at_ms: clock::now_ms(),
+        };
+        let unavailable = |it: String| UploadError::Unavailable(it);
+        let entries = entries(&version, &bytes).map_err(|it| unavailable(it.to_string()))?;
+        ledger::append(&self.inner.outbox, &self.inner.topic, &entries)
+            .await
+            .map_err(|it| unavailable(format!("the control topic does not take it: {it}")))?;
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask::Await { name, digest, answer };
+        self.inner.ask.send(ask).await.map_err(|_| unavailable("this host is stopping".to_owned()))?;
+        match tokio::time::timeout(READ_BACK, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(unavailable("this host is stopping".to_owned())),
+            Err(_) => Err(unavailable(format!(
+                "it is written, but was not read back within {} s; it will run as soon as it is",
+                READ_BACK.as_secs()
+            ))),
+        }
+    }
+
+    /// Compiled and started under its real settings before anything is written: a bad one costs nobody.
+    async fn try_out(&self, name: &str, bytes: &bytes::Bytes) -> Result<(), UploadError> {
+        let live = Arc::clone(&self.inner.live.borrow());
+        let settings = live.plugins.get(name).map(|it| it.settings()).unwrap_or_default();
+        let wanted = live.routes.entries().iter().find_map(|it| {
+            let handler = (&*it.route.handler == name).then_some(PluginKind::Handler);
+            let selector = (&*it.route.app.selector == name).then_some(PluginKind::Selector);
+            handler.or(selector).map(|kind| (kind, it.route.name.to_string()))
+        });
+        let (engine, compiled) = (self.inner.engine.clone(), Arc::clone(&self.inner.compiled));
+        let (name, bytes) = (name.to_owned(), bytes.clone());
+        let tried = tokio::task::spawn_blocking(move || {
+            // Compiled outside the lock, so that what runs can be changed meanwhile.
+            let plugin = plugin::compile(&engine, &name, &bytes, settings.clone())?;
+            let plugin = Arc::new(plugin);
+            let mut compiled = compiled.lock().unwrap_or_else(|it| it.into_inner());
+            compiled.put(&name, &settings, Arc::clone(&plugin));
+            Ok::<_, plugin::Refusal>(plugin)
+        });
+        let plugin = tried
+            .await
+            .map_err(|it| UploadError::Unavailable(format!("the compiler ended: {it}")))?
+            .map_err(|it| UploadError::Refused(it.to_string()))?;
+        match wanted {
+            Some((kind, route)) if kind != build::kind_of(&plugin) => Err(UploadError::Refused(format!(
+                "it is a {}, but {route} uses this name as a {}: upload it under another name",
+                plugin.code.kind(),
+                kind.as_str()
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn running(&self, name: &str) -> Option<(&'static str, String)> {
+        let live = self.inner.live.borrow();
+        live.plugins.get(name).map(|it| (it.code.kind(), it.digest.clone()))
     }
 
     /// Reads the files again.
@@ -143,8 +252,22 @@ impl Control {
     /// # Errors
     /// All problems, rendered; what runs goes on.
     pub async fn reload(&self) -> Result<u64, Vec<String>> {
-        Err(vec!["reloading comes with the next step".to_owned()])
+        let (answer, answered) = oneshot::channel();
+        let stopping = || vec!["this host is stopping".to_owned()];
+        self.inner.ask.send(Ask::Reload(answer)).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
     }
+}
+
+/// A name that routes, topics' keys and addresses can carry.
+fn check_name(name: &str) -> Result<(), UploadError> {
+    let good = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
+    if (1..=64).contains(&name.len()) && name.bytes().all(good) {
+        return Ok(());
+    }
+    let text =
+        format!("{name:?} is no name for a plugin: 1 to 64 letters, digits, dashes, dots, underscores");
+    Err(UploadError::Refused(text))
 }
 
 fn used_by(live: &Live, plugin: &str) -> Vec<String> {

@@ -17,6 +17,7 @@ pub struct Message {
     /// The delay asked for, in ms; 0 is none.
     pub delay_ms: u64,
     /// Not before this time, in ms since 1970; what the delay and the time of production make together.
+    /// None with a delay: the record does not say when it was produced, so the delay counts from its receipt.
     pub due_ms: Option<u64>,
     /// Not after this time, in ms since 1970.
     pub expires_ms: Option<u64>,

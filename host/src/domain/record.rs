@@ -64,14 +64,30 @@ impl Record {
         &self.data[self.value_end()..]
     }
 
+    /// The header block without a copy: it shares the record's buffer.
+    pub fn headers_shared(&self) -> Bytes {
+        self.data.slice(self.value_end()..)
+    }
+
     /// What it weighs in the byte budgets.
     pub fn bytes(&self) -> usize {
         self.data.len() + std::mem::size_of::<Self>()
     }
 
     /// `topic[partition]@offset`, as it is named in logs and errors.
+    ///
+    /// Every message without a log id of its own gets this one, so it is written into its exact size
+    /// rather than formatted: one allocation, and none more when the string is boxed.
     pub fn coordinates(&self) -> String {
-        format!("{}[{}]@{}", self.topic, self.partition, self.offset)
+        let (partition, offset) = (i64::from(self.partition), self.offset);
+        let length = self.topic.len() + decimal_len(partition) + decimal_len(offset) + "[]@".len();
+        let mut text = String::with_capacity(length);
+        text.push_str(&self.topic);
+        text.push('[');
+        push_decimal(&mut text, partition);
+        text.push_str("]@");
+        push_decimal(&mut text, offset);
+        text
     }
 
     fn key_end(&self) -> usize {
@@ -83,19 +99,57 @@ impl Record {
     }
 }
 
+fn decimal_len(number: i64) -> usize {
+    let digits = number.unsigned_abs().checked_ilog10().map_or(1, |it| it as usize + 1);
+    digits + usize::from(number < 0)
+}
+
+fn push_decimal(text: &mut String, number: i64) {
+    if number < 0 {
+        text.push('-');
+    }
+    let mut digits = [b'0'; 20];
+    let mut rest = number.unsigned_abs();
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    text.extend(digits[first..].iter().map(|it| char::from(*it)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn absent_is_not_empty() {
-        let cases: &[(Option<&[u8]>, Option<&[u8]>)] =
+        type Bytes<'a> = Option<&'a [u8]>;
+        let cases: &[(Bytes<'_>, Bytes<'_>)] =
             &[(None, None), (Some(b""), Some(b"")), (Some(b"k"), None), (None, Some(b"v"))];
         for (key, value) in cases {
             let it = Record::new(("t".into(), 1, 2), None, *key, *value, b"headers");
             assert_eq!((it.key(), it.value(), it.headers()), (*key, *value, &b"headers"[..]));
             assert_eq!(it.value_shared().as_deref(), *value);
             assert_eq!(it.key_shared().as_deref(), *key);
+            assert_eq!(&it.headers_shared()[..], b"headers");
+        }
+    }
+
+    #[test]
+    fn coordinates_are_written_into_their_exact_size() {
+        let numbers = [0, 1, 9, 10, 99, 100, 12_345, i64::MAX, -1, -1001, i64::MIN];
+        for offset in numbers {
+            for partition in [0, 7, 10, i32::MAX, -1, i32::MIN] {
+                let it = Record::new(("orders".into(), partition, offset), None, None, None, b"");
+                let text = it.coordinates();
+                assert_eq!(text, format!("orders[{partition}]@{offset}"));
+                assert_eq!(text.len(), text.capacity(), "{text}");
+            }
         }
     }
 }

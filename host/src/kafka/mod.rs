@@ -11,6 +11,7 @@ use rdkafka::config::RDKafkaLogLevel;
 pub mod consumer;
 mod context;
 pub mod producer;
+pub mod reader;
 pub mod topics;
 
 /// How to reach the cluster.

@@ -64,6 +64,12 @@ pub struct Plugin {
     pub config: Arc<BTreeMap<String, String>>,
     pub limits: Limits,
     pub code: Code,
+    settings: Settings,
+}
+
+/// What a component is known by: sha256, in hex.
+pub fn digest(component: &[u8]) -> String {
+    Sha256::digest(component).iter().map(|it| format!("{it:02x}")).collect()
 }
 
 pub enum Code {
@@ -100,7 +106,8 @@ pub fn compile(engine: &Engine, name: &str, bytes: &[u8], settings: Settings) ->
     let plugin = Plugin {
         name: name.into(),
         id: NEXT.fetch_add(1, Ordering::Relaxed),
-        digest: Sha256::digest(bytes).iter().map(|it| format!("{it:02x}")).collect(),
+        digest: digest(bytes),
+        settings: settings.clone(),
         config: Arc::new(settings.config),
         limits: settings.limits.unwrap_or(match code {
             Code::Handler(_) => Limits::HANDLER,
@@ -184,6 +191,11 @@ fn imports_function(engine: &Engine, component: &Component, interface: &str, fun
 }
 
 impl Plugin {
+    /// What it was made with beside its bytes.
+    pub fn settings(&self) -> Settings {
+        self.settings.clone()
+    }
+
     /// Starts an instance under the real limits and drops it.
     fn probe(&self, engine: &Engine) -> Result<(), super::Stopped> {
         match &self.code {

@@ -16,7 +16,7 @@ mod selector;
 pub mod standard;
 mod wasi;
 
-pub use compile::{Code, Plugin, Refusal, Settings, compile};
+pub use compile::{Code, Plugin, Refusal, Settings, compile, digest};
 pub use engine::Engine;
 pub use guest::{Call, Emitted, Limits, Load};
 pub use handler::{Action, Handled, Handler};

@@ -149,7 +149,7 @@ async fn try_once(
         .slots
         .judge(handler, message, &server.address, &response, call)
         .map_err(|it| plugin_failure(route, Stage::Judge, &it))?
-        .unwrap_or_else(|| route.route.app.success.judge(&response));
+        .unwrap_or_else(|| route.route.success.judge(&response));
     let outcome = Outcome::of(verdict, Stage::Judge);
     if let Outcome::Retry { .. } = &outcome {
         tries.failed = Some(server);

@@ -15,7 +15,7 @@ pub struct Live {
     pub generation: u64,
     /// By the index that tickets carry.
     pub groups: Vec<GroupPolicy>,
-    pub routes: Routes,
+    pub routes: Arc<Routes>,
     /// Handlers and selectors by the name that routes use.
     pub plugins: HashMap<Arc<str>, Arc<Plugin>>,
 }

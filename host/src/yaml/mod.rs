@@ -18,9 +18,10 @@ use serde::de::DeserializeOwned;
 pub use problem::{Place, Problem, Severity};
 pub use suggest::{did_you_mean, nearest};
 pub use tree::Cursor;
-use tree::Node;
+pub use value::TEXT_OR_KEYS;
 
 use problem::Source;
+use tree::Node;
 
 /// A file over this is refused: no configuration is that long, so it is something else.
 pub const FILE_BYTES_MAX: usize = 1 << 20;

@@ -22,7 +22,11 @@ impl Source {
         let line = line.clamp(1, self.lines.len().max(1));
         let text = self.lines.get(line - 1).map_or("", String::as_str);
         let column = column.clamp(1, text.chars().count() + 1);
-        Place { file: self.path.clone(), line, column, width, text: mask_secrets(text) }
+        Place { file: self.path.clone(), line, column, width, text: mask_secrets(text), is_file: false }
+    }
+
+    pub(super) fn whole(&self) -> Place {
+        Place { is_file: true, ..self.place(1, 1, 1) }
     }
 }
 
@@ -38,10 +42,15 @@ pub struct Place {
     pub width: usize,
     /// The line, secrets masked.
     text: String,
+    /// The file as a whole is meant: something is missing in it.
+    is_file: bool,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_file {
+            return self.file.display().fmt(f);
+        }
         write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
     }
 }
@@ -69,8 +78,8 @@ pub struct Problem {
 
 impl Problem {
     pub fn error(place: Place, message: impl Into<String>) -> Self {
-        let file = place.file.clone();
-        Self { place: Some(Box::new(place)), ..Self::of_file(&file, message) }
+        let problem = Self::of_file(&place.file, message);
+        Self { place: (!place.is_file).then(|| Box::new(place)), ..problem }
     }
 
     pub fn warning(place: Place, message: impl Into<String>) -> Self {

@@ -93,18 +93,20 @@ impl Node {
 
     /// Takes a child out; false where there is none of this number.
     pub(super) fn remove(&mut self, index: usize) -> bool {
-        match &mut self.kind {
-            Kind::Map(map) if index < map.entries.len() => {
-                let (key, _) = map.entries.remove(index);
-                map.removed.push(key.text);
-                true
-            }
-            Kind::List(items) if index < items.len() => {
-                items.remove(index);
-                true
-            }
-            _ => false,
+        if let Kind::Map(map) = &mut self.kind
+            && index < map.entries.len()
+        {
+            let (key, _) = map.entries.remove(index);
+            map.removed.push(key.text);
+            return true;
         }
+        if let Kind::List(items) = &mut self.kind
+            && index < items.len()
+        {
+            items.remove(index);
+            return true;
+        }
+        false
     }
 
     fn child(&self, name: &str) -> Option<(&Key, &Node)> {
@@ -119,11 +121,12 @@ pub struct Cursor<'a> {
     source: &'a Source,
     node: &'a Node,
     key: Option<&'a Key>,
+    is_root: bool,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(source: &'a Source, node: &'a Node) -> Self {
-        Self { source, node, key: None }
+        Self { source, node, key: None, is_root: true }
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -137,23 +140,28 @@ impl<'a> Cursor<'a> {
 
     pub fn key(self, name: &str) -> Self {
         match self.node.child(name) {
-            Some((key, node)) => Self { key: Some(key), node, ..self },
+            Some((key, node)) => Self { key: Some(key), node, is_root: false, ..self },
             None => self,
         }
     }
 
     pub fn item(self, index: usize) -> Self {
         let Kind::List(items) = &self.node.kind else { return self };
-        items.get(index).map_or(self, |node| Self { node, key: None, ..self })
+        items.get(index).map_or(self, |node| Self { node, key: None, is_root: false, ..self })
     }
 
     /// The child of this number, of a list or of keys.
     pub(super) fn child_at(self, index: usize) -> Option<Self> {
         if let Kind::Map(map) = &self.node.kind {
-            return map.entries.get(index).map(|(key, node)| Self { key: Some(key), node, ..self });
+            return map.entries.get(index).map(|(key, node)| Self {
+                key: Some(key),
+                node,
+                is_root: false,
+                ..self
+            });
         }
         let Kind::List(items) = &self.node.kind else { return None };
-        items.get(index).map(|node| Self { node, key: None, ..self })
+        items.get(index).map(|node| Self { node, key: None, is_root: false, ..self })
     }
 
     /// Where the value stands; that of a list or of keys: where its own key does.
@@ -170,6 +178,10 @@ impl<'a> Cursor<'a> {
     }
 
     fn place_at(&self, at: At) -> Place {
+        // What is missing in the file as a whole stands nowhere in it; a file of no keys is another thing.
+        if self.is_root && self.is_keys() {
+            return self.source.whole();
+        }
         self.source.place(at.line, at.column, at.width)
     }
 }

@@ -7,8 +7,12 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
 
 use super::problem::{Problem, Source};
-use super::suggest::did_you_mean;
+use super::suggest::{did_you_mean, nearest};
 use super::tree::{Cursor, Key, Kind, Map, Node};
+
+/// A type that asks for a newtype of this name gets a scalar as it is written, `007` as `007`, and keys as
+/// keys: for values with a short and a long form.
+pub const TEXT_OR_KEYS: &str = "text or keys";
 
 pub(super) fn read<T: DeserializeOwned>(root: &Node) -> Result<T, Fault> {
     T::deserialize(root)
@@ -60,7 +64,8 @@ impl Fault {
             let Some(child) = node.nth(*index) else { return false };
             node = child;
         }
-        matches!(&node.kind, Kind::Map(map) if map.removed.iter().any(|it| it == missing))
+        // Also when it stood there misspelt.
+        matches!(&node.kind, Kind::Map(map) if map.removed.iter().any(|it| nearest(it, [missing]).is_some()))
     }
 
     /// Takes the wrong node out; false where it is the whole file.
@@ -72,6 +77,19 @@ impl Fault {
             node = child;
         }
         node.remove(*last)
+    }
+}
+
+/// As an operator calls it.
+fn words(unexpected: Unexpected<'_>) -> String {
+    if unexpected == Unexpected::Seq {
+        "a list".to_owned()
+    } else if unexpected == Unexpected::Map {
+        "keys with values".to_owned()
+    } else if unexpected == Unexpected::Unit {
+        "nothing".to_owned()
+    } else {
+        unexpected.to_string()
     }
 }
 
@@ -93,7 +111,7 @@ impl de::Error for Fault {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(format!("expected {expected}, found {unexpected}"))
+        Self::new(format!("expected {expected}, found {}", words(unexpected)))
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -120,13 +138,13 @@ impl de::Error for Fault {
 macro_rules! integers {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-            match &self.kind {
-                Kind::Int(it, text) => match (i64::try_from(*it), u64::try_from(*it)) {
-                    (_, Ok(it)) => visitor.visit_u64(it),
-                    (Ok(it), _) => visitor.visit_i64(it),
-                    _ => Err(Fault::new(format!("`{text}` is too large"))),
-                },
-                _ => Err(Fault::expected("a whole number", self)),
+            let Kind::Int(it, text) = &self.kind else {
+                return Err(Fault::expected("a whole number", self));
+            };
+            match (i64::try_from(*it), u64::try_from(*it)) {
+                (_, Ok(it)) => visitor.visit_u64(it),
+                (Ok(it), _) => visitor.visit_i64(it),
+                _ => Err(Fault::new(format!("`{text}` is too large"))),
             }
         }
     )*};
@@ -159,10 +177,10 @@ impl<'a> de::Deserializer<'a> for &'a Node {
     }
 
     fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.kind {
-            Kind::Bool(it) => visitor.visit_bool(*it),
-            _ => Err(Fault::expected("`true` or `false`", self)),
-        }
+        let Kind::Bool(it) = &self.kind else {
+            return Err(Fault::expected("`true` or `false`", self));
+        };
+        visitor.visit_bool(*it)
     }
 
     integers! { deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
@@ -173,11 +191,11 @@ impl<'a> de::Deserializer<'a> for &'a Node {
     }
 
     fn deserialize_f64<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.kind {
-            Kind::Int(it, _) => visitor.visit_f64(*it as f64),
-            Kind::Float(it, _) => visitor.visit_f64(*it),
-            _ => Err(Fault::expected("a number", self)),
+        if let Kind::Int(it, _) = &self.kind {
+            return visitor.visit_f64(*it as f64);
         }
+        let Kind::Float(it, _) = &self.kind else { return Err(Fault::expected("a number", self)) };
+        visitor.visit_f64(*it)
     }
 
     texts! { deserialize_char deserialize_str deserialize_string deserialize_identifier }
@@ -204,23 +222,27 @@ impl<'a> de::Deserializer<'a> for &'a Node {
 
     fn deserialize_newtype_struct<V: Visitor<'a>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        visitor.visit_newtype_struct(self)
+        match self.text() {
+            Some(text) if name == TEXT_OR_KEYS => visitor.visit_string(text),
+            None if name == TEXT_OR_KEYS => self.deserialize_any(visitor),
+            _ => visitor.visit_newtype_struct(self),
+        }
     }
 
     /// A key with nothing behind it, because all of it is commented out, is an empty list.
     fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.kind {
-            Kind::Null => visitor.visit_seq(Items { items: &[], next: 0 }),
-            Kind::List(items) => visitor.visit_seq(Items { items, next: 0 }),
-            _ => {
-                let text = self.text().unwrap_or_else(|| "…".to_owned());
-                let help = Some(format!("in brackets: `[{text}]`"));
-                Err(Fault { help, ..Fault::expected("a list", self) })
-            }
+        if self.is_null() {
+            return visitor.visit_seq(Items { items: &[], next: 0 });
         }
+        let Kind::List(items) = &self.kind else {
+            let text = self.text().unwrap_or_else(|| "…".to_owned());
+            let help = Some(format!("in brackets: `[{text}]`"));
+            return Err(Fault { help, ..Fault::expected("a list", self) });
+        };
+        visitor.visit_seq(Items { items, next: 0 })
     }
 
     fn deserialize_tuple<V: Visitor<'a>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
@@ -239,11 +261,11 @@ impl<'a> de::Deserializer<'a> for &'a Node {
     /// As with lists: a section whose keys are all commented out has no keys.
     fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         const NONE: &Map = &Map { entries: Vec::new(), removed: Vec::new() };
-        match &self.kind {
-            Kind::Null => visitor.visit_map(Entries { map: NONE, next: 0 }),
-            Kind::Map(map) => visitor.visit_map(Entries { map, next: 0 }),
-            _ => Err(Fault::expected("keys with values", self)),
+        if self.is_null() {
+            return visitor.visit_map(Entries { map: NONE, next: 0 });
         }
+        let Kind::Map(map) = &self.kind else { return Err(Fault::expected("keys with values", self)) };
+        visitor.visit_map(Entries { map, next: 0 })
     }
 
     fn deserialize_struct<V: Visitor<'a>>(

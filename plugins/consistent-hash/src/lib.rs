@@ -58,6 +58,11 @@ pub struct ConsistentHash {
     /// Hashes of the places, sorted, and whose they are.
     places: Vec<u64>,
     owners: Vec<u32>,
+    /// For each value of a hash's first bits the first place that is not below it: a search would take as long as
+    /// the rest of a choice.
+    starts: Vec<u32>,
+    /// How many bits follow the first ones.
+    shift: u32,
     /// Requests under way when last seen, and chosen since; their sum; how many choices ago that was. A look at
     /// each choice would cost more than the choice.
     in_flight: Vec<u32>,
@@ -73,6 +78,14 @@ impl ConsistentHash {
         ring.sort_unstable();
         self.places = ring.iter().map(|(place, _)| *place).collect();
         self.owners = ring.into_iter().map(|(_, owner)| owner).collect();
+        let first_bits = (self.places.len().max(2) as u64).next_power_of_two().trailing_zeros();
+        self.shift = 64 - first_bits;
+        let mut places = self.places.iter().enumerate().peekable();
+        let start_of = |bits: u64| {
+            while places.next_if(|(_, place)| **place < bits << self.shift).is_some() {}
+            places.peek().map_or(self.places.len(), |(index, _)| *index) as u32
+        };
+        self.starts = (0..1 << first_bits).map(start_of).collect();
         self.in_flight = vec![0; servers.len()];
         self.total = 0;
         self.choices = u32::MAX;
@@ -81,7 +94,7 @@ impl ConsistentHash {
 
     /// The server of a key, with the requests under way from wherever they are kept; none without servers.
     pub fn choose(&mut self, key: u64, failed: Option<u32>, in_flight: impl Fn() -> Vec<u32>) -> Option<u32> {
-        let start = self.places.partition_point(|place| *place < mix(key));
+        let start = self.place_of(mix(key));
         let owner = *self.owners.get(start).or_else(|| self.owners.first())?;
         if self.settings.bound == 0.0 {
             return Some(self.owner_or_next(owner, start, failed));
@@ -97,6 +110,13 @@ impl ConsistentHash {
         self.total += 1;
         self.choices += 1;
         Some(chosen)
+    }
+
+    /// The first place that is not below a hash; the number of places, if there is none.
+    fn place_of(&self, hash: u64) -> usize {
+        let start = self.starts.get((hash >> self.shift) as usize).copied().unwrap_or_default() as usize;
+        let below = self.places.get(start..).unwrap_or_default().iter().take_while(|place| **place < hash);
+        start + below.count()
     }
 
     /// The owner of a place, else the next on the ring that has not failed and has room, else one that has not
@@ -194,6 +214,20 @@ mod tests {
                 after.iter().zip(&before).filter(|(a, b)| a != b).map(|(a, _)| a).collect();
             for server in &left.servers {
                 assert!(moved.contains(&&server.uri), "{} got nothing of {gone}", server.uri);
+            }
+        }
+    }
+
+    // Against the naive model: look at all places.
+    #[test]
+    fn a_key_belongs_to_the_next_place() {
+        let mut random = Random::from_seed(64);
+        for servers in [1, 2, 7, 200] {
+            let selector = of(&check::app_of(&vec![1; servers]), 0.0);
+            let edges = [0, 1, u64::MAX, selector.places[0], selector.places[0] + 1];
+            for hash in edges.into_iter().chain((0..2_000).map(|_| random.next())) {
+                let expected = selector.places.iter().filter(|place| **place < hash).count();
+                assert_eq!(selector.place_of(hash), expected);
             }
         }
     }

@@ -63,7 +63,7 @@ impl LeastLoaded {
             let latency = if known { load.latency_ewma_us } else { 1 };
             // A server that fails fast looks idle: each failure in a row doubles its cost.
             let failures = load.consecutive_failures.min(FAILURES_MAX);
-            (u128::from(load.in_flight) + 1) * u128::from(latency) << failures
+            ((u128::from(load.in_flight) + 1) * u128::from(latency)) << failures
         };
         cost(a_load) * self.weight(b) < cost(b_load) * self.weight(a)
     }

@@ -8,6 +8,7 @@ use drover_guest::select::{Entries, no_server};
 const DRAWS: u32 = 8;
 
 /// The servers' entries. A server that is named twice is twice as likely.
+#[derive(Default)]
 pub struct Random {
     entries: Entries,
     generator: Generator,
@@ -17,12 +18,6 @@ impl Random {
     /// The same choices for the same seed.
     pub fn from_seed(seed: u64) -> Self {
         Self { entries: Entries::default(), generator: Generator::from_seed(seed) }
-    }
-}
-
-impl Default for Random {
-    fn default() -> Self {
-        Self { entries: Entries::default(), generator: Generator::default() }
     }
 }
 
