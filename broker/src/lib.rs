@@ -11,7 +11,7 @@
 //!   produce        membership      producing          admin             cluster      one file for each
 //!   fetch          offsets         (transactions)     configs           security     family of APIs
 //!   lookup           |               |                  |
-//!   |              group           txn                topics            the state machines
+//!   |              group joining   txn                topics            the state machines
 //!   log <------------+---------------+--------------- settings
 //!   segment producers batch codec retention compact   a partition: files, sequences, records
 //!        |
@@ -34,6 +34,7 @@ mod faults;
 mod fetch;
 mod group;
 mod housekeeping;
+mod joining;
 mod journal;
 mod log;
 mod lookup;

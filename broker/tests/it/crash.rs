@@ -67,7 +67,7 @@ fn plain(client: &mut Client, books: &mut Books) -> Option<()> {
 /// Sends again what was not acknowledged, with the same sequence.
 fn idempotent(client: &mut Client, books: &mut Books, producer: (i64, i16)) -> Option<()> {
     let value = books.value();
-    let batch = Batch::of(&[&value]).from_producer(producer.0, producer.1, books.next as i32, false);
+    let batch = Batch::of(&[&value]).by_producer(producer.0, producer.1, books.next as i32, false);
     let response = client.try_call(9, &produce_request("idempotent", batch.bytes(), None))?;
     assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
     books.acknowledged.push(value);
@@ -96,12 +96,12 @@ fn transaction(
         .with_v3_and_below_topics(vec![topic("left"), topic("right")]);
     client.try_call(3, &add)?;
     for topic in ["left", "right"] {
-        let batch = Batch::of(&[&value]).from_producer(producer.0, producer.1, *sequence, true);
+        let batch = Batch::of(&[&value]).by_producer(producer.0, producer.1, *sequence, true);
         let response = client.try_call(9, &produce_request(topic, batch.bytes(), Some("crash")))?;
         assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
     }
     *sequence += 1;
-    let commit = books.next % 3 != 0;
+    let commit = !books.next.is_multiple_of(3);
     let end = EndTxnRequest::default()
         .with_transactional_id(id)
         .with_producer_id(ProducerId(producer.0))
