@@ -102,10 +102,12 @@ pub struct Config {
 /// What one client can ask for.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// Also bounded by the files that the process may open, of which the log needs some.
     pub connections: usize,
     /// A request's size at most.
     pub frame_bytes: usize,
-    /// A frame that has begun is there, and an answer is taken, within this time.
+    /// A frame that has begun is there, an answer is taken, and a new connection's first request comes within this
+    /// time.
     pub frame_time: Duration,
     /// A connection without requests is closed after this time.
     pub idle: Duration,
@@ -229,8 +231,10 @@ impl Started {
                 (state, cluster_id, Some(lock))
             }
         };
-        let (host, port) =
-            config.advertise.clone().unwrap_or_else(|| (listening.ip().to_string(), listening.port()));
+        // who listens on every address is reached on loopback at least
+        let ip = listening.ip();
+        let host = if ip.is_unspecified() { "127.0.0.1".to_string() } else { ip.to_string() };
+        let (host, port) = config.advertise.clone().unwrap_or((host, listening.port()));
         let node = Node { host, port, listening, cluster_id };
         let shared = Rc::new(Shared::new(config, node, state));
         Ok(Started { runtime, listener, shared, _lock: lock })
