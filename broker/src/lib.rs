@@ -22,6 +22,9 @@
 //! one go, except where the protocol lets it wait (Fetch for records, JoinGroup and SyncGroup for other members).
 //! What it is not: a cluster, secured, or meant for production. The README has the list.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
+
 mod admin;
 mod batch;
 mod cluster;
@@ -59,7 +62,7 @@ mod wire;
 
 pub use error::Error;
 pub use faults::Faults;
-/// For the tests: what is advertised.
+/// What `Faults` speaks of.
 pub use kafka_protocol::ResponseError;
 pub use kafka_protocol::messages::ApiKey;
 

@@ -209,3 +209,30 @@ fn a_torn_tail_is_cut() {
         assert_eq!(values(&read_all(&mut client, "t", 0, false)), ["first", "again"]);
     }
 }
+
+#[test]
+fn a_damaged_journal_entry_costs_what_it_said_and_no_more() {
+    let scratch = Scratch::new();
+    let broker = Broker::start(quick(Some(scratch.0.clone()))).unwrap();
+    let mut client = Client::new(broker.addr());
+    for topic in ["first", "second", "third"] {
+        create(&mut client, topic, 1, &[]);
+        produce(&mut client, topic, &Batch::of(&["v"]));
+    }
+    drop(broker);
+    let journal = scratch.0.join("meta.log");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let at = bytes.windows(6).position(|window| window == b"second").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&journal, bytes).unwrap();
+    let broker = Broker::start(quick(Some(scratch.0.clone()))).unwrap();
+    let mut client = Client::new(broker.addr());
+    let known = client.call(1, &MetadataRequest::default().with_topics(None));
+    let names: Vec<String> =
+        known.topics.iter().map(|topic| topic.name.clone().unwrap().to_string()).collect();
+    assert_eq!(names, ["first", "third"]);
+    assert_eq!(values(&read_all(&mut client, "third", 0, false)), ["v"]);
+    // its records are set aside, not deleted
+    let mut directories = std::fs::read_dir(scratch.0.join("topics")).unwrap().flatten();
+    assert!(directories.any(|entry| entry.path().extension().is_some_and(|extension| extension == "orphan")));
+}
