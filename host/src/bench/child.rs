@@ -26,7 +26,7 @@ impl Child {
         let binary = std::env::current_exe().context("finding this binary")?;
         let mut process = Command::new(binary)
             .args(arguments)
-            .env("RUST_LOG", "warn")
+            .env("DROVER_LOG", "warn")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).with_context(|| format!("writing {}", log.display()))?)
@@ -66,7 +66,8 @@ impl Child {
 
     /// The next line, which has to come in time.
     pub fn line_within(&mut self, wait: Duration) -> anyhow::Result<String> {
-        self.line(wait)?.with_context(|| format!("{} said nothing for {wait:?}; {}", self.name, self.last_words()))
+        self.line(wait)?
+            .with_context(|| format!("{} said nothing for {wait:?}; {}", self.name, self.last_words()))
     }
 
     /// An error if it has ended.

@@ -48,7 +48,8 @@ impl Table {
         let reached = |row: &&Row, limit: Option<Limit>| {
             limit.zip(row.value).is_some_and(|(limit, value)| limit.is_reached(value))
         };
-        let gates: Vec<&Row> = self.rows.iter().filter(|it| it.gate.is_some() && it.value.is_some()).collect();
+        let gates: Vec<&Row> =
+            self.rows.iter().filter(|it| it.gate.is_some() && it.value.is_some()).collect();
         let aims: Vec<&Row> = self.rows.iter().filter(|it| it.aim.is_some() && it.value.is_some()).collect();
         let disturbed = self.rows.iter().filter(|it| it.disturbance.is_much()).count();
         let mut text = format!(

@@ -45,10 +45,7 @@ pub async fn start(name: &'static str, manner: Manner, at: SocketAddr) -> anyhow
         format!("the demo service {name} cannot listen on {at}: end what listens there, or choose other ports by --ports")
     })?;
     let service = Service { name, manner, seen: Arc::default() };
-    let routes = Router::new()
-        .route("/seen", get(seen))
-        .route("/{*path}", post(take))
-        .with_state(service);
+    let routes = Router::new().route("/seen", get(seen)).route("/{*path}", post(take)).with_state(service);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
             tracing::error!(%error, name, "a demo service ended");

@@ -127,12 +127,8 @@ fn write_files(data: &Path, places: &Places) -> anyhow::Result<PathBuf> {
 
 async fn make_topic(bootstrap: &str) -> anyhow::Result<()> {
     let client = ClientSettings { brokers: vec![bootstrap.to_owned()], ..ClientSettings::default() };
-    let topic = NewTopicSettings {
-        name: TOPIC.to_owned(),
-        partitions: 4,
-        replication: 1,
-        config: Vec::new(),
-    };
+    let topic =
+        NewTopicSettings { name: TOPIC.to_owned(), partitions: 4, replication: 1, config: Vec::new() };
     Topics::new(&client)?.ensure(&topic).await?;
     Ok(())
 }

@@ -7,5 +7,9 @@ use drover_guest::verdict::done;
 
 #[handler]
 fn drop_unless_marked(message: Message) -> Result<Action> {
-    if message.headers.is_empty() { finish(done()) } else { deliver(PassOn::default().request(&message.headers)) }
+    if message.headers.is_empty() {
+        finish(done())
+    } else {
+        deliver(PassOn::default().request(&message.headers))
+    }
 }
