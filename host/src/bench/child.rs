@@ -26,7 +26,7 @@ impl Child {
         let binary = std::env::current_exe().context("finding this binary")?;
         let mut process = Command::new(binary)
             .args(arguments)
-            .env("RUST_LOG", "warn")
+            .env("DROVER_LOG", "warn")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).with_context(|| format!("writing {}", log.display()))?)

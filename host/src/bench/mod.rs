@@ -77,11 +77,17 @@ impl Plan {
     }
 }
 
+const VERSION: &str = if cfg!(debug_assertions) {
+    concat!(env!("CARGO_PKG_VERSION"), " (a debug build: these figures say nothing)")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// Measures it all. Takes minutes.
 pub fn run(plan: &Plan) -> anyhow::Result<Table> {
     let progress = Progress::begin();
     let mut table = Table {
-        version: env!("CARGO_PKG_VERSION"),
+        version: VERSION,
         machine: machine::description(),
         broker: "no broker".to_owned(),
         messages: plan.messages,

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::bench::bare::Bare;
 use crate::bench::{self, Plan, batch, conn, pool, sink};
+use crate::telemetry;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -103,7 +104,7 @@ pub enum Part {
 
 impl Part {
     pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-        tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+        telemetry::start();
         match self {
             Part::BenchSink => sink::run()?,
             Part::BenchBroker => bench::broker(out)?,
