@@ -102,8 +102,8 @@ mod anyhow_free {
 }
 
 fn decode<T: Decodable>(mut body: Bytes, version: i16) -> Result<T, Unspeakable> {
-    let request = T::decode(&mut body, version).map_err(|failure| unspeakable("request")(failure.into()))?;
-    if body.is_empty() { Ok(request) } else { Err(format!("{} bytes too many", body.len())) }
+    // Bytes behind the fields are passed over, as Apache Kafka does: librdkafka 2.12 sends some with Metadata.
+    T::decode(&mut body, version).map_err(|failure| unspeakable("request")(failure.into()))
 }
 
 fn encode<T: Encodable>(answer: T, version: i16, out: &mut BytesMut) -> Result<Outcome, Unspeakable> {
@@ -181,6 +181,20 @@ impl Shared {
             ApiKey::DeleteAcls => answer!(delete_acls),
             ApiKey::DescribeClientQuotas => answer!(describe_client_quotas),
             other => Err(format!("{other:?} is not offered")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_lists_what_is_offered() {
+        let readme = include_str!("../README.md");
+        for api in APIS {
+            let row = format!("| {:?} | {} to {} |", api.key, api.first, api.last);
+            assert!(readme.contains(&row), "README.md lacks: {row}");
         }
     }
 }
