@@ -196,8 +196,7 @@ fn start_gateway(
 }
 
 fn serve(runtime: &Runtime, listen: &str, router: axum::Router) -> anyhow::Result<Server> {
-    let listener =
-        runtime.block_on(web::bind(listen)).with_context(|| format!("listening on {listen}"))?;
+    let listener = runtime.block_on(web::bind(listen)).with_context(|| format!("listening on {listen}"))?;
     Ok(Server::start(runtime.handle(), listener, router, web::Config::default())?)
 }
 

@@ -92,7 +92,9 @@ impl Admin {
             .route("/v1/plugins", read(get(plugins::list)))
             .route(
                 "/v1/plugins/{name}",
-                put(plugins::upload).get(plugins::one).fallback(|| async { answer::wrong_method("GET, PUT") }),
+                put(plugins::upload)
+                    .get(plugins::one)
+                    .fallback(|| async { answer::wrong_method("GET, PUT") }),
             )
             .route("/v1/groups", read(get(status::groups)))
             .route("/v1/servers", read(get(status::servers)))

@@ -167,9 +167,7 @@ struct GroupStats {
 
 pub async fn stats(State(admin): Shared) -> Response {
     match admin.control() {
-        Ok(control) => {
-            answer::json(StatusCode::OK, &Stats { errno: 0, msg: "success", data: data(control) })
-        }
+        Ok(control) => answer::json(StatusCode::OK, &Stats { errno: 0, msg: "success", data: data(control) }),
         Err(refusal) => refusal.response(),
     }
 }

@@ -75,14 +75,17 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     if (1..=64).contains(&name.len()) && name.bytes().all(good) {
         return Ok(());
     }
-    let text = format!("{name:?} is no name for a plugin: 1 to 64 letters, digits, dashes, dots, underscores");
+    let text =
+        format!("{name:?} is no name for a plugin: 1 to 64 letters, digits, dashes, dots, underscores");
     Err(Refusal::bad(text))
 }
 
 /// What is no WASM at all needs no compiler to be told.
 fn look(bytes: &Bytes) -> Result<(), Refusal> {
     if bytes.is_empty() {
-        return Err(Refusal::bad("the body is empty: send the component, as `curl --data-binary @it.wasm` does"));
+        return Err(Refusal::bad(
+            "the body is empty: send the component, as `curl --data-binary @it.wasm` does",
+        ));
     }
     if !bytes.starts_with(b"\0asm") {
         let text = "this is no WASM file: send the .wasm that `cargo build --target wasm32-wasip2` makes";

@@ -184,7 +184,8 @@ fn check_ancestors(
     {
         let message = "nothing says where messages to `/sendmsg` go";
         let place = at.key("alpaca").place();
-        problems.push(Problem::error(place, message).help("add `topic: …`, or `default-topic` to the gateway"));
+        problems
+            .push(Problem::error(place, message).help("add `topic: …`, or `default-topic` to the gateway"));
     }
     let acl = gateway.bigpipe.iter().flat_map(|it| &it.acl).enumerate();
     let mut names = HashMap::new();

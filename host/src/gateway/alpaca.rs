@@ -67,7 +67,9 @@ struct Refused {
 }
 
 pub async fn sendmsg(State(gateway): Shared, request: Request) -> Response {
-    let Some(door) = &gateway.alpaca else { return answer::error(StatusCode::NOT_FOUND, "this door is closed") };
+    let Some(door) = &gateway.alpaca else {
+        return answer::error(StatusCode::NOT_FOUND, "this door is closed");
+    };
     if !matches!(*request.method(), Method::GET | Method::POST) {
         return answer::wrong_method("GET, POST");
     }
@@ -103,7 +105,8 @@ async fn read(gateway: &Arc<Gateway>, door: &Door, request: Request) -> Result<W
 }
 
 async fn carry_out(gateway: &Arc<Gateway>, door: &Door, whole: &Whole) -> Result<Box<str>, Refused> {
-    let form = matches!(media_type(&whole.headers).as_deref(), None | Some("application/x-www-form-urlencoded"));
+    let form =
+        matches!(media_type(&whole.headers).as_deref(), None | Some("application/x-www-form-urlencoded"));
     let body: &[u8] = if form && whole.method == Method::POST { &whole.body } else { b"" };
     let sent = parse(body, &whole.query);
     if sent.command.is_empty() {
@@ -115,7 +118,9 @@ async fn carry_out(gateway: &Arc<Gateway>, door: &Door, whole: &Whole) -> Result
     if door.rate.as_ref().is_some_and(|it| !it.take()) {
         return Err(no("Request rate is too fast"));
     }
-    let rights = if door.open { gateway.access.rights() } else {
+    let rights = if door.open {
+        gateway.access.rights()
+    } else {
         gateway.access.of(&whole.headers).map_err(|it| no(&it.text))?
     };
     if !door.takes(&sent.command).unwrap_or_else(|| rights.takes(&sent.command)) {
@@ -147,9 +152,8 @@ async fn carry_out(gateway: &Arc<Gateway>, door: &Door, whole: &Whole) -> Result
 /// Fields of the body win over the query; of a name that comes twice the first counts.
 fn parse(body: &[u8], query: &str) -> Sent {
     let all: Vec<_> = form_urlencoded::parse(body).chain(form_urlencoded::parse(query.as_bytes())).collect();
-    let first = |name: &str| {
-        all.iter().find(|it| it.0 == name).map(|it| it.1.to_string()).unwrap_or_default()
-    };
+    let first =
+        |name: &str| all.iter().find(|it| it.0 == name).map(|it| it.1.to_string()).unwrap_or_default();
     Sent {
         command: first("cmd"),
         data: first("data"),

@@ -104,16 +104,14 @@ async fn carry_out(gateway: &Arc<Gateway>, whole: &Whole) -> Result<(), (i32, &'
     gateway.access.rate().map_err(|_| (-1, "超过负载"))?;
     let _place = gateway.producer.place(1).ok_or((-1, "超过负载"))?;
     let count = gateway.producer.count(topic).await;
-    let partition = Partitioner::Bigpipe
-        .partition(Some(sent.partition_key.as_bytes()), count)
-        .or_else(|| any_of(count));
+    let partition =
+        Partitioner::Bigpipe.partition(Some(sent.partition_key.as_bytes()), count).or_else(|| any_of(count));
     let envelope = Envelope {
         url: Some(sent.url.into()),
         headers: block(&whole.headers).into(),
         ..Envelope::new(topic, Some(Bytes::from(sent.data)))
     };
-    let place =
-        bigpipe::Place { topic, partition: partition.unwrap_or(0), created_ms: clock::now_ms() };
+    let place = bigpipe::Place { topic, partition: partition.unwrap_or(0), created_ms: clock::now_ms() };
     let record = bigpipe::encode(&envelope, place).map_err(|fault| {
         tracing::warn!(fault, "a call that bigpipe's form cannot hold");
         BUG

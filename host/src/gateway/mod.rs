@@ -125,18 +125,15 @@ pub fn router(config: &Config, outbox: Outbox, counters: Arc<Counters>) -> Route
         alpaca: config.alpaca.as_ref().map(|it| alpaca::Door::new(it, config)),
         bigpipe: config.bigpipe.as_ref().map(bigpipe::Door::new),
     });
-    let mut router = Router::new().route(
-        "/v1/messages",
-        post(rest::messages).fallback(|| async { answer::wrong_method("POST") }),
-    );
+    let mut router = Router::new()
+        .route("/v1/messages", post(rest::messages).fallback(|| async { answer::wrong_method("POST") }));
     if config.alpaca.is_some() {
         router = router.route("/sendmsg", any(alpaca::sendmsg));
     }
     if config.bigpipe.is_some() {
-        router = router.route("/rpc/call", any(bigpipe::call)).route(
-            "/rpc/server/mock",
-            any(|| async { StatusCode::OK }),
-        );
+        router = router
+            .route("/rpc/call", any(bigpipe::call))
+            .route("/rpc/server/mock", any(|| async { StatusCode::OK }));
     }
     router.fallback(no_path).with_state(gateway)
 }

@@ -32,18 +32,8 @@ const HEADERS_MAX: usize = 100;
 /// Of a command, a key, a log id.
 const TEXT_BYTES_MAX: usize = 32 << 10;
 
-const FIELDS: [&str; 10] = [
-    "command",
-    "data",
-    "text",
-    "data_base64",
-    "key",
-    "hash_key",
-    "topic",
-    "headers",
-    "log_id",
-    "expires_ms",
-];
+const FIELDS: [&str; 10] =
+    ["command", "data", "text", "data_base64", "key", "hash_key", "topic", "headers", "log_id", "expires_ms"];
 const QUERY_FIELDS: [&str; 6] = ["command", "key", "hash_key", "topic", "log_id", "expires_ms"];
 
 type Fields<'a> = Vec<(String, &'a RawValue)>;
@@ -188,7 +178,8 @@ fn put(sent: &mut Sent, at: &str, name: &str, text: String) -> Result<(), String
         "log_id" => envelope.log_id = Some(text.into()),
         _ => {
             let wanted = "a whole number of milliseconds since 1970";
-            let number = text.parse().map_err(|_| format!("`{at}{name}` has to be {wanted}, it is {text}"))?;
+            let number =
+                text.parse().map_err(|_| format!("`{at}{name}` has to be {wanted}, it is {text}"))?;
             envelope.expires_ms = Some(number);
         }
     }
@@ -273,7 +264,10 @@ mod tests {
         let it = &batch.messages[0];
         assert_eq!((it.topic.as_deref(), it.key.as_deref()), (Some("t"), Some("k")));
         let it = &it.envelope;
-        assert_eq!((&*it.command, it.log_id.as_deref(), it.hash_key.as_deref()), ("pay", Some("l"), Some("h")));
+        assert_eq!(
+            (&*it.command, it.log_id.as_deref(), it.hash_key.as_deref()),
+            ("pay", Some("l"), Some("h"))
+        );
         assert_eq!((it.data.as_deref(), it.expires_ms), (Some(&br#"{"a": 1.50}"#[..]), Some(5)));
         let headers: Vec<_> = Headers::new(&it.headers).map(|it| (it.name, it.value)).collect();
         assert_eq!(headers, [(&b"a"[..], Some(&b"b"[..]))]);
@@ -289,7 +283,11 @@ mod tests {
             (r#"{"command":"c","data_base64":"/wA="}"#, b"\xff\0"),
         ];
         for (body, data) in cases {
-            assert_eq!(json(body.as_bytes()).unwrap().messages[0].envelope.data.as_deref(), Some(data), "{body}");
+            assert_eq!(
+                json(body.as_bytes()).unwrap().messages[0].envelope.data.as_deref(),
+                Some(data),
+                "{body}"
+            );
         }
     }
 
@@ -297,7 +295,10 @@ mod tests {
     fn every_mistake_names_its_field() {
         let cases = [
             ("", "the body is no JSON object: EOF while parsing a value at line 1 column 0"),
-            ("[]", "the body is no JSON object: invalid type: sequence, expected an object at line 1 column 0"),
+            (
+                "[]",
+                "the body is no JSON object: invalid type: sequence, expected an object at line 1 column 0",
+            ),
             (r#"{"data":1}"#, "`command` is missing or empty: it decides where the message goes"),
             (r#"{"command":5,"data":1}"#, "`command` has to be a string, it is 5"),
             (r#"{"command":"c","command":"d","data":1}"#, "`command` stands there twice"),
@@ -339,12 +340,17 @@ mod tests {
         for (body, error) in cases {
             assert_eq!(json(body.as_bytes()).unwrap_err(), error, "{body}");
         }
-        assert!(json(br#"{"command":"c","data_base64":"?"}"#).unwrap_err().starts_with("`data_base64` is no base64"));
+        assert!(
+            json(br#"{"command":"c","data_base64":"?"}"#)
+                .unwrap_err()
+                .starts_with("`data_base64` is no base64")
+        );
     }
 
     #[test]
     fn raw_data() {
-        let batch = raw("command=pay&key=k%20%E5%8F%91&log_id=", Some("image/png"), Bytes::from_static(b"\xff"));
+        let batch =
+            raw("command=pay&key=k%20%E5%8F%91&log_id=", Some("image/png"), Bytes::from_static(b"\xff"));
         let it = batch.unwrap().messages.remove(0);
         assert_eq!((&*it.envelope.command, it.key.as_deref()), ("pay", Some("k 发")));
         assert_eq!((it.envelope.data.as_deref(), it.envelope.log_id), (Some(&b"\xff"[..]), None));
@@ -360,7 +366,10 @@ mod tests {
                 "command=a&delay=1",
                 "`delay`: this version cannot delay messages; leave it out, or send the message when it is due",
             ),
-            ("command=a&expires_ms=x", "`expires_ms` has to be a whole number of milliseconds since 1970, it is x"),
+            (
+                "command=a&expires_ms=x",
+                "`expires_ms` has to be a whole number of milliseconds since 1970, it is x",
+            ),
         ];
         for (query, error) in cases {
             assert_eq!(raw(query, None, Bytes::new()).unwrap_err(), error, "{query}");

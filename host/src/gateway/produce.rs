@@ -185,4 +185,3 @@ fn chunk_of(rest: &[Ready]) -> usize {
     });
     fits.count().max(1)
 }
-

@@ -7,7 +7,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::histogram::HistogramSum;
 use super::plugin::Series;
-use super::{Counters, STOPPED_KINDS, lock};
+use super::{Counters, RouteSum, STOPPED_KINDS, lock};
 
 /// The media type of the page.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -177,7 +177,8 @@ fn host(page: &mut Page, picture: &Picture) {
 
 fn routes(page: &mut Page, counters: &Counters) {
     let all = counters.by_route();
-    let each = |page: &mut Page, put: &dyn Fn(&mut Page, &[(&str, &str)], &super::RouteSum)| {
+    type Put<'a> = &'a dyn Fn(&mut Page, &[(&str, &str)], &RouteSum);
+    let each = |page: &mut Page, put: Put<'_>| {
         for (key, sum) in &all {
             put(page, &[("group", &key.group), ("topic", &key.topic), ("route", &key.route)], sum);
         }
@@ -208,11 +209,17 @@ fn routes(page: &mut Page, counters: &Counters) {
     each(page, &|page, labels, sum| page.times(labels, &sum.answers));
     page.seconds("drover_handler", "Time in the handler's plugin, per call");
     each(page, &|page, labels, sum| page.times(labels, &sum.plugin));
-    page.counter("drover_selector_failures", "Calls of selectors that did not name a server, by how they ended");
+    page.counter(
+        "drover_selector_failures",
+        "Calls of selectors that did not name a server, by how they ended",
+    );
     for ((app, kind), count) in lock(&counters.selector_failures).iter() {
         page.count(&[("app", app), ("kind", kind)], *count);
     }
-    page.counter("drover_write_waits", "Times that a record which has to be written could not be, by its reason");
+    page.counter(
+        "drover_write_waits",
+        "Times that a record which has to be written could not be, by its reason",
+    );
     for (gate, count) in lock(&counters.gates).iter() {
         page.count(&[("gate", gate)], *count);
     }
@@ -242,7 +249,9 @@ fn groups(page: &mut Page, picture: &Picture) {
     }
     let gauges: [(&str, &str, Number); 3] = [
         ("drover_group_open", "Records received and not settled", |it| it.open),
-        ("drover_group_joined", "Whether the group has taken this host in, 0 or 1", |it| u64::from(it.joined)),
+        ("drover_group_joined", "Whether the group has taken this host in, 0 or 1", |it| {
+            u64::from(it.joined)
+        }),
         ("drover_group_commit_blocked", "Whether commits are refused at the moment, 0 or 1", |it| {
             u64::from(it.commit_blocked)
         }),
@@ -257,8 +266,6 @@ fn groups(page: &mut Page, picture: &Picture) {
 
 fn lanes(page: &mut Page, picture: &Picture) {
     type Number = fn(&LaneNumbers) -> Option<u64>;
-    let offset = |it: i64| u64::try_from(it).ok();
-    let _ = offset;
     let gauges: [(&str, &str, Number); 6] = [
         ("drover_lane_low_offset", "All below it is settled: what is committed next", |it| {
             it.low.and_then(|it| u64::try_from(it).ok())
@@ -280,8 +287,7 @@ fn lanes(page: &mut Page, picture: &Picture) {
         for group in &picture.groups {
             for lane in &group.lanes {
                 let partition = lane.partition.to_string();
-                let labels =
-                    [("group", &*group.group), ("topic", &*lane.topic), ("partition", &*partition)];
+                let labels = [("group", &*group.group), ("topic", &*lane.topic), ("partition", &*partition)];
                 if let Some(number) = number(lane) {
                     page.level(&labels, number);
                 }
@@ -364,7 +370,10 @@ fn plugins(page: &mut Page, counters: &Counters) {
             }
         }
     }
-    page.counter("drover_plugin_dropped", "Numbers of a plugin that were over its limits, or of another kind");
+    page.counter(
+        "drover_plugin_dropped",
+        "Numbers of a plugin that were over its limits, or of another kind",
+    );
     for (plugin, lost) in dropped {
         page.count(&[("plugin", &plugin)], lost);
     }

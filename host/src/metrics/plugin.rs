@@ -92,7 +92,9 @@ impl PluginMetrics {
         let fits = match known {
             // A name is of one kind for good.
             Some(all) => {
-                all.values().next().is_none_or(|it| std::mem::discriminant(it) == std::mem::discriminant(&new))
+                all.values()
+                    .next()
+                    .is_none_or(|it| std::mem::discriminant(it) == std::mem::discriminant(&new))
                     && (all.contains_key(&labels) || *series < SERIES_MAX)
             }
             None => names.len() < NAMES_MAX && *series < SERIES_MAX,
@@ -131,7 +133,11 @@ impl PluginTable {
 fn word(text: &str) -> String {
     let good = |it: char| it.is_ascii_alphanumeric() || it == '_';
     let text: String = cut(text).chars().map(|it| if good(it) { it } else { '_' }).collect();
-    if text.starts_with(|it: char| it.is_ascii_digit()) || text.is_empty() { format!("_{text}") } else { text }
+    if text.starts_with(|it: char| it.is_ascii_digit()) || text.is_empty() {
+        format!("_{text}")
+    } else {
+        text
+    }
 }
 
 /// Those that we and Prometheus set ourselves are not a guest's.

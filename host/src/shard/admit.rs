@@ -44,6 +44,9 @@ impl Job {
     }
 }
 
+/// A topic's name and what a route counts of it.
+pub type TopicCounters = (Arc<str>, Arc<RouteCounters>);
+
 /// A route as this shard sees it.
 pub struct RouteHere {
     pub route: Arc<Route>,
@@ -52,7 +55,7 @@ pub struct RouteHere {
     pub gate: Gate<Job>,
     pub rate: Option<Arc<SharedRate>>,
     /// Of each topic that it was met in.
-    pub counters: RefCell<Vec<(Arc<str>, Rc<Arc<RouteCounters>>)>>,
+    pub counters: RefCell<Vec<TopicCounters>>,
 }
 
 impl Shard {
@@ -149,16 +152,16 @@ impl Shard {
         route: &RouteHere,
         ticket: &Ticket,
         topic: &Arc<str>,
-    ) -> Rc<Arc<RouteCounters>> {
+    ) -> Arc<RouteCounters> {
         let known = route.counters.borrow();
         if let Some((_, it)) = known.iter().find(|it| Arc::ptr_eq(&it.0, topic) || it.0 == *topic) {
-            return Rc::clone(it);
+            return Arc::clone(it);
         }
         drop(known);
         let group = self.group_name(ticket);
         let key = RouteKey { group, topic: Arc::clone(topic), route: Arc::clone(&route.route.name) };
-        let counters = Rc::new(self.shared.counters.route(&key, self.index));
-        route.counters.borrow_mut().push((Arc::clone(topic), Rc::clone(&counters)));
+        let counters = self.shared.counters.route(&key, self.index);
+        route.counters.borrow_mut().push((Arc::clone(topic), Arc::clone(&counters)));
         counters
     }
 
