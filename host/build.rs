@@ -13,6 +13,7 @@ const STANDARD: &[&str] = &[
     "json-rpc-errno",
     "cloudevents",
     "webhook",
+    "reshape",
     "round-robin",
     "weighted",
     "random",

@@ -102,8 +102,8 @@ mod anyhow_free {
 }
 
 fn decode<T: Decodable>(mut body: Bytes, version: i16) -> Result<T, Unspeakable> {
-    let request = T::decode(&mut body, version).map_err(|failure| unspeakable("request")(failure.into()))?;
-    if body.is_empty() { Ok(request) } else { Err(format!("{} bytes too many", body.len())) }
+    // Bytes behind the fields are passed over, as Apache Kafka does: librdkafka 2.12 sends some with Metadata.
+    T::decode(&mut body, version).map_err(|failure| unspeakable("request")(failure.into()))
 }
 
 fn encode<T: Encodable>(answer: T, version: i16, out: &mut BytesMut) -> Result<Outcome, Unspeakable> {

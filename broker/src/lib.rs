@@ -52,6 +52,8 @@ mod shapes;
 mod state;
 mod topics;
 mod txn;
+#[cfg(test)]
+mod walks;
 mod wire;
 
 pub use error::Error;

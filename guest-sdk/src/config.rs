@@ -1,6 +1,6 @@
 //! The plugin's own settings, from the operator's YAML.
 //!
-//! A scalar is its text (`7`, `true`, `round`); a list or a mapping is its JSON text.
+//! Every value is text: `7`, `true`, `round`. A list is words with commas, or a JSON array; anything deeper is JSON.
 
 use serde::de::DeserializeOwned;
 
@@ -32,7 +32,7 @@ pub fn config<T: DeserializeOwned>() -> Result<T> {
     typed_config::read(config_all())
 }
 
-/// A list of plain words: a YAML list, or text with commas. Without JSON's machinery, for small plugins.
+/// A list of plain words, with commas or as a JSON array. Without JSON's machinery, for small plugins.
 pub fn config_list(key: &str) -> Option<Vec<String>> {
     Some(split_list(&config_get(key)?))
 }
@@ -49,7 +49,7 @@ pub fn refuse_unknown(known: &[&str]) -> Result<()> {
     }
 }
 
-fn split_list(text: &str) -> Vec<String> {
+pub(crate) fn split_list(text: &str) -> Vec<String> {
     let text = text.trim();
     let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let words = inner.split(',').map(|word| word.trim().trim_matches('"'));

@@ -3,9 +3,9 @@
 
 use crate::config::{config_get, config_list};
 use crate::headers::Headers;
-use crate::{Body, Method, Request, Result};
+use crate::{Method, Request, Result};
 
-/// How a message is passed on; its value is the body, untouched.
+/// How a message is passed on; its value is the body, untouched, where the method has one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PassOn {
     /// The request's method.
@@ -48,9 +48,7 @@ impl PassOn {
 
     /// The same with headers of the plugin's own, which win over the message's.
     pub fn request_with(&self, own: Vec<u8>, headers: &[u8]) -> Request {
-        let path = self.path.clone();
-        let mut request =
-            Request { method: self.method, path, headers: own, body: Body::Passthrough, timeout_ms: None };
+        let mut request = Request { path: self.path.clone(), headers: own, ..Request::new(self.method) };
         if let Some(content_type) = &self.content_type {
             request = request.header("content-type", content_type);
         }

@@ -1,9 +1,10 @@
 //! Settings into a struct: each value is text, and the field's type says how to read it.
 
-use serde::de::value::MapDeserializer;
+use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
+use crate::config::split_list;
 use crate::{Error, Result};
 
 /// All entries as one struct or map.
@@ -77,6 +78,16 @@ impl<'de> Deserializer<'de> for Setting {
         visitor.visit_newtype_struct(self)
     }
 
+    /// A JSON array, or words with commas.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        if self.text.trim_start().starts_with('[') {
+            let mut json = serde_json::Deserializer::from_reader(self.text.as_bytes());
+            return (&mut json).deserialize_seq(visitor).map_err(|error| self.wrong(error));
+        }
+        let words = split_list(&self.text).into_iter().map(|text| Setting { key: self.key.clone(), text });
+        SeqDeserializer::new(words).deserialize_any(visitor)
+    }
+
     /// A word names a unit variant; any other variant is JSON.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
@@ -107,7 +118,6 @@ impl<'de> Deserializer<'de> for Setting {
     }
 
     from_json! {
-        deserialize_seq();
         deserialize_map();
         deserialize_tuple(len: usize);
         deserialize_tuple_struct(name: &'static str, len: usize);
@@ -175,6 +185,14 @@ mod tests {
             names: [("x".to_string(), 1)].into(),
         };
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_list_is_words_or_json() {
+        for text in ["1, 2", "[1,2]", " [1, 2] "] {
+            let read: BTreeMap<String, Vec<u8>> = read(entries(&[("a", text)])).unwrap();
+            assert_eq!(read["a"], [1, 2], "{text}");
+        }
     }
 
     #[test]

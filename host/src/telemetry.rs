@@ -6,7 +6,16 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging. `DROVER_LOG` chooses what is kept, as in `info,plugin=debug`; `info` without it.
 pub fn start() {
-    let filter = EnvFilter::try_from_env("DROVER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    start_at("info");
+}
+
+/// As [`start`], with warnings and errors only: for commands that speak to a person.
+pub fn start_quiet() {
+    start_at("warn");
+}
+
+fn start_at(usual: &str) {
+    let filter = EnvFilter::try_from_env("DROVER_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -27,6 +27,13 @@ impl Client {
         self.receive::<R>(version).expect("the broker closed the connection")
     }
 
+    /// None: the connection broke.
+    pub fn try_call<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
+        self.next_id += 1;
+        self.stream.write_all(&frame(version, self.next_id, request)).ok()?;
+        self.receive::<R>(version)
+    }
+
     pub fn send<R: Request>(&mut self, version: i16, request: &R) {
         self.next_id += 1;
         let frame = frame(version, self.next_id, request);
@@ -52,7 +59,7 @@ impl Client {
             Err(_) => return None,
         }
         let mut body = vec![0; (&len[..]).get_u32() as usize];
-        self.stream.read_exact(&mut body).unwrap();
+        self.stream.read_exact(&mut body).ok()?;
         Some(body.into())
     }
 }

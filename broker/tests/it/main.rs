@@ -4,8 +4,16 @@
 //! - `kit`       names, batches, and the requests that nearly every test makes
 //! - `smoke`     a record goes in and comes out, in memory and over a restart
 //! - `versions`  every API in every version that is advertised
+//! - `records`   stamps, codecs, sequences, transactions, retention, compaction
+//! - `groups`    members come and go; faults on demand; a fetch waits
+//! - `hostile`   bytes that no client sends
+//! - `crash`     kill -9 while producing, torn tails
 
 mod client;
+mod crash;
+mod groups;
+mod hostile;
 mod kit;
+mod records;
 mod smoke;
 mod versions;

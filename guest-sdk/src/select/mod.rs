@@ -53,6 +53,11 @@ impl Entries {
         self.first.is_empty()
     }
 
+    /// The first entry of the same server as this one.
+    pub fn first_of(&self, index: u32) -> u32 {
+        self.first.get(index as usize).copied().unwrap_or(index)
+    }
+
     /// Whether this entry is the server that failed.
     pub fn is_failed(&self, index: u32, failed: Option<u32>) -> bool {
         let Some(failed) = failed.and_then(|failed| self.first.get(failed as usize)) else { return false };

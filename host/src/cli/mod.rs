@@ -1,6 +1,10 @@
 //! The command line: what the binary can be asked to do.
 
+mod broker;
 mod check;
+mod demo;
+mod dev;
+mod progress;
 mod run;
 
 use std::io::Write;
@@ -20,6 +24,10 @@ pub struct Cli {
 enum Command {
     /// Say whether a configuration is good, and if not, what to write instead.
     Check(check::Check),
+    /// Try everything on this machine: broker, services, routes, plugins, doors.
+    Dev(dev::Dev),
+    /// Run the embedded Kafka-compatible broker alone.
+    Broker(broker::BrokerArgs),
     /// Run a host against a Kafka cluster, until it is told to stop.
     Run(run::Run),
 }
@@ -29,7 +37,19 @@ impl Cli {
     pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Check(check) => check.run(out),
+            Command::Dev(dev) => dev.run(out),
+            Command::Broker(broker) => broker.run(out),
             Command::Run(run) => run.run(),
         }
+    }
+}
+
+/// Until SIGINT or SIGTERM.
+async fn until_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
     }
 }

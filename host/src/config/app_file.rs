@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::types::{
-    Address, AllowedHost, Attempts, GroupName, Limit, Millis, Name, OrShort, Scalar, ShortForm, TopicName,
-    UrlPath, Within,
+    Address, AllowedHost, AtOnce, Attempts, GroupName, Limit, Millis, Name, OrShort, Scalar, ShortForm,
+    TopicName, UrlPath, Within,
 };
 use crate::domain::app::{OnPluginFailure, OnSelectorFailure, Order, Protocol};
 use crate::domain::outcome::SuccessRule;
@@ -37,7 +37,7 @@ macro_rules! with_policy {
             /// Time for one attempt, in ms. Default: 10000.
             pub timeout_ms: Option<Millis>,
             /// Most attempts of a command under way at once on this host. Default: 128.
-            pub concurrency: Option<Limit>,
+            pub concurrency: Option<AtOnce>,
             /// Most attempts of a command a second on this host. Default: no limit.
             pub rate: Option<Limit>,
             /// Which messages wait for each other. Default: as the group says.
@@ -74,7 +74,7 @@ pub(super) struct Policy<'a> {
     pub(super) success: Option<&'a Success>,
     pub(super) retry: &'a Retry,
     pub(super) timeout_ms: Option<Millis>,
-    pub(super) concurrency: Option<Limit>,
+    pub(super) concurrency: Option<AtOnce>,
     pub(super) rate: Option<Limit>,
     pub(super) order: Option<Order>,
     pub(super) on_plugin_failure: Option<OnPluginFailure>,
@@ -99,7 +99,7 @@ with_policy! {
         /// What to do when the selector fails: the choice of the host, or fail the attempt. Default: `builtin`.
         pub on_selector_failure: Option<OnSelectorFailure>,
         /// Most requests under way to one server, from this host. Default: 1024.
-        pub server_concurrency: Option<Limit>,
+        pub server_concurrency: Option<AtOnce>,
         /// Longest answer, in KiB; a longer one is a failure. Default: 1024.
         pub response_kb: Option<Within<1, 1_048_576>>,
         /// When a server that fails is left out for a while.
@@ -185,7 +185,7 @@ pub struct UrlFromMessage {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Eject {
     /// After so many failures in a row. Default: 5.
-    pub after: Option<Limit>,
+    pub after: Option<Within<1, 1_000_000>>,
     /// For how long at first, in ms; it doubles each time in a row. Default: 5000.
     pub first_ms: Option<Millis>,
 }

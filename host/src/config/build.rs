@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::app_file::{AppFile, Command, Policy, Success};
-use super::types::{Limit, Millis, Name};
+use super::types::{AtOnce, Limit, Millis, Name};
 use super::{Config, Files, Group};
 use crate::domain::app::{App, OnPluginFailure, OnSelectorFailure, Protocol, Route};
 use crate::domain::outcome::SuccessRule;
@@ -84,9 +84,9 @@ impl<'a> Builder<'a, '_> {
             selector: policy.selector.map_or("round-robin", Name::as_str).into(),
             on_selector_failure: file.on_selector_failure.unwrap_or(OnSelectorFailure::Builtin),
             success: success(policy.success),
-            server_concurrency: file.server_concurrency.map_or(1_024, |it| it.get()),
+            server_concurrency: file.server_concurrency.map_or(1_024, AtOnce::get) as u32,
             response_bytes_max: file.response_kb.map_or(1_024, |it| it.get()) as usize * 1_024,
-            eject_after: file.eject.after.map_or(5, |it| it.get()),
+            eject_after: file.eject.after.map_or(5, |it| it.get()) as u32,
             eject_ms: file.eject.first_ms.map_or(5_000, |it| it.get()),
         });
         if file.commands.is_empty() {
@@ -188,7 +188,6 @@ impl<'a> Builder<'a, '_> {
 
 fn route(app: &Arc<App>, matcher: &Matcher, own: Policy<'_>, of_app: Policy<'_>, group: &Group) -> Route {
     let either = |own, of_app| -> Option<&Name> { Option::or(own, of_app) };
-    let of = |own: Option<Limit>, of_app: Option<Limit>| own.or(of_app).map(Limit::get);
     Route {
         name: format!("{}/{matcher}", app.name).into(),
         app: app.clone(),
@@ -199,8 +198,8 @@ fn route(app: &Arc<App>, matcher: &Matcher, own: Policy<'_>, of_app: Policy<'_>,
         order: own.order.or(of_app.order).unwrap_or(group.order),
         timeout_ms: own.timeout_ms.or(of_app.timeout_ms).map_or(10_000, Millis::get),
         retry: retry(own, of_app),
-        concurrency: of(own.concurrency, of_app.concurrency).unwrap_or(128),
-        rate: of(own.rate, of_app.rate),
+        concurrency: own.concurrency.or(of_app.concurrency).map_or(128, AtOnce::get) as u32,
+        rate: own.rate.or(of_app.rate).map(Limit::get),
         on_plugin_failure: own
             .on_plugin_failure
             .or(of_app.on_plugin_failure)

@@ -73,8 +73,12 @@ impl Group {
             name: self.name.as_str().into(),
             format: match self.format {
                 Format::Auto => wire::Format::Auto,
+                Format::Native => wire::Format::Native,
+                Format::Alpaca => wire::Format::Alpaca,
+                Format::Bigpipe => wire::Format::Bigpipe,
+                Format::Dispatcher => wire::Format::Dispatcher,
+                Format::Cloudevents => wire::Format::CloudEvents,
                 Format::Raw => wire::Format::Raw,
-                _ => wire::Format::Native,
             },
             unmatched: match self.unmatched {
                 Unmatched::Dead => live::Unmatched::Dead,

@@ -46,18 +46,28 @@ fn the_sample_has_every_key() {
     assert_eq!(missing, [""; 0]);
 }
 
-/// To mend it: `drover check --print schema > config/schema.json`, and `app-schema` likewise.
-#[test]
-fn the_schemas_are_up_to_date() {
-    assert_eq!(text("config/schema.json"), main_schema());
-    assert_eq!(text("config/schema-app.json"), app_schema());
+/// Tells the first line that differs: the whole is too long to look at.
+fn same(committed: &str, made: &str, mend: &str) {
+    let (mut left, mut right) = (committed.lines(), made.lines());
+    for number in 1.. {
+        match (left.next(), right.next()) {
+            (None, None) => return,
+            (left, right) => assert_eq!(left, right, "line {number}; to mend it: {mend}"),
+        }
+    }
 }
 
-/// To mend it: put what `drover check --print keys` prints between the two marks.
+#[test]
+fn the_schemas_are_up_to_date() {
+    let mend = |what, file| format!("drover check --print {what} > config/{file}");
+    same(&text("config/schema.json"), &main_schema(), &mend("schema", "schema.json"));
+    same(&text("config/schema-app.json"), &app_schema(), &mend("app-schema", "schema-app.json"));
+}
+
 #[test]
 fn the_page_of_keys_is_up_to_date() {
     let page = text("docs/operators.md");
     let keys =
         page.split("<!-- keys: begin -->\n").nth(1).unwrap().split("<!-- keys: end -->").next().unwrap();
-    assert_eq!(keys, keys_page());
+    same(keys, &keys_page(), "put what `drover check --print keys` prints between the two marks");
 }

@@ -58,7 +58,7 @@ fn an_app_of_few_words_has_the_defaults() {
     assert!(Arc::ptr_eq(&route.app, app));
     assert_eq!((&*route.name, &*route.handler, &*route.selector), ("few/paid", "forward", "round-robin"));
     assert_eq!((route.path.as_deref(), route.order, route.timeout_ms), (None, Order::Key, 10_000));
-    assert_eq!((route.concurrency, route.rate), (0, None));
+    assert_eq!((route.concurrency, route.rate), (128, None));
     assert_eq!(route.retry, RetryPolicy::default());
     assert_eq!(route.on_plugin_failure, OnPluginFailure::Retry);
 }

@@ -65,6 +65,9 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for Within<MIN, MAX> {
 /// Milliseconds, up to a day.
 pub type Millis = Within<1, 86_400_000>;
 
+/// How many things may go on at once.
+pub type AtOnce = Within<1, 1_000_000>;
+
 /// At most so many, at least one: for "no limit" the key is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]

@@ -54,6 +54,18 @@ impl Topics {
         partitions_of(self.client.inner(), topic, wait)
     }
 
+    /// The first offset held and the next one to come, of each partition. Blocks.
+    pub fn ends(&self, topic: &str, wait: Duration) -> Result<Vec<(i64, i64)>, Error> {
+        (0..self.partitions(topic, wait)?)
+            .map(|partition| {
+                self.client
+                    .inner()
+                    .fetch_watermarks(topic, partition, wait)
+                    .map_err(|it| Error::request(format!("asking for the ends of {topic}[{partition}]"), &it))
+            })
+            .collect()
+    }
+
     /// Whether the cluster answers. Blocks.
     pub fn reach(&self, wait: Duration) -> Result<usize, Error> {
         let metadata = self

@@ -178,7 +178,9 @@ fn not_now(message: &Message, now_ms: u64) -> Option<Outcome> {
         let failure = Failure::lasting(Stage::Route, detail);
         return Some(Outcome::Dead { code: "expired".to_owned(), failure });
     }
-    message.due_ms.filter(|it| *it > now_ms).map(Outcome::Deferred)
+    // Without a time of production the delay counts from when it was read.
+    let counted_here = (message.delay_ms > 0).then(|| now_ms + message.delay_ms);
+    message.due_ms.or(counted_here).filter(|it| *it > now_ms).map(Outcome::Deferred)
 }
 
 fn order_key(order: Order, group: u16, hash: u64, message: &Message) -> Option<OrderKey> {

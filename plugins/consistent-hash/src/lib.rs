@@ -74,7 +74,7 @@ impl ConsistentHash {
     /// Builds the ring for these servers.
     pub fn build(&mut self, servers: &[Server], settings: Settings) {
         self.entries = Entries::of(servers);
-        let mut ring = ring_of(servers, settings.places);
+        let mut ring = ring_of(servers, &self.entries, settings.places);
         ring.sort_unstable();
         self.places = ring.iter().map(|(place, _)| *place).collect();
         self.owners = ring.into_iter().map(|(_, owner)| owner).collect();
@@ -153,20 +153,21 @@ impl Select for ConsistentHash {
 }
 
 /// Places that depend on nothing but the server's uri, so that they stay when others come and go.
-fn ring_of(servers: &[Server], places: u32) -> Vec<(u64, u32)> {
+fn ring_of(servers: &[Server], entries: &Entries, places: u32) -> Vec<(u64, u32)> {
     let divisor = servers.iter().fold(0, |divisor, server| common_divisor(divisor, server.weight)).max(1);
     let weight_of = |server: &Server| (server.weight / divisor).clamp(1, 1_000) as usize;
     let wanted: usize = servers.iter().map(|server| weight_of(server) * places as usize).sum();
+    let mut listed = vec![0_u64; servers.len()];
     let mut ring = Vec::with_capacity(wanted.min(PLACES_MAX + servers.len()));
     for (index, server) in servers.iter().enumerate() {
         let uri = hash(server.uri.as_bytes());
         // An entry that is there twice has places of its own, and so twice the keys.
-        let nth = servers[..index].iter().filter(|other| other.uri == server.uri).count() as u64;
+        let nth = &mut listed[entries.first_of(index as u32) as usize];
+        *nth += 1;
+        let own = uri.wrapping_add(mix(*nth));
         let count = weight_of(server) * places as usize;
         let count = if wanted > PLACES_MAX { (count * PLACES_MAX / wanted).max(1) } else { count };
-        ring.extend(
-            (0..count as u64).map(|place| (mix(uri.wrapping_add(mix(nth << 32 | place))), index as u32)),
-        );
+        ring.extend((0..count as u64).map(|place| (mix(own ^ mix(place)), index as u32)));
     }
     ring
 }

@@ -60,6 +60,14 @@ mod tests {
     }
 
     #[test]
+    fn a_method_without_a_body_sends_none() {
+        for (method, has_body) in [("get", false), ("DELETE", false), ("patch", true)] {
+            let _host = MockHost::new().config("method", method);
+            assert_eq!(sent(Message::default()).body == Body::Passthrough, has_body, "{method}");
+        }
+    }
+
+    #[test]
     fn a_wrong_setting_refuses_the_version() {
         for (key, value) in [("methd", "POST"), ("method", "PUSH")] {
             let _host = MockHost::new().config(key, value);

@@ -1,0 +1,4 @@
+//! Seeded random walks against the most naive models.
+
+mod group;
+mod log;
