@@ -9,7 +9,8 @@ fn an_unreadable_record_goes_to_the_dead_letters_as_it_is() {
     let topic = case.topic("orders", 1);
     let app = format!("servers: ['{}']\ncommands: [pay]", service.address());
     let host = case.host().reads(&topic, "format: native").app("shop", &app).start();
-    let unreadable = Send::default().key([1, 2, 255]).value([0, 159, 146, 150]).header("x-one", "1").at(1_234);
+    let unreadable =
+        Send::default().key([1, 2, 255]).value([0, 159, 146, 150]).header("x-one", "1").at(1_234);
     case.produce(&topic, [unreadable, Send::command("pay").value("good")]);
     assert_eq!(service.got(1)[0].text(), "good");
     let dead = case.records(&case.dead_topic(), 1).remove(0);
@@ -70,11 +71,8 @@ fn an_unmatched_command_ends_as_its_group_says() {
         let (case, service) = (Case::new(), Service::ok());
         let topic = case.topic(&format!("orders-{policy}"), 1);
         let app = format!("servers: ['{}']\ncommands: [pay]", service.address());
-        let host = case
-            .host()
-            .group(policy, &[&topic], &format!("unmatched: {policy}"))
-            .app("shop", &app)
-            .start();
+        let host =
+            case.host().group(policy, &[&topic], &format!("unmatched: {policy}")).app("shop", &app).start();
         case.produce(&topic, [Send::command("unknown").value("u"), Send::command("pay")]);
         let group = case.named(policy);
         case.committed_by(&group, &topic, &[2]);
@@ -104,9 +102,7 @@ fn without_its_dead_letter_topic_a_poisoned_message_waits() {
     case.produce(&topic, [Send::command("unknown").value("u"), Send::command("pay").value("second")]);
     service.got(2);
     // Its neighbours go on, its offset does not.
-    eventually("a write that failed", || {
-        (host.control().report().totals.done == 2).then_some(())
-    });
+    eventually("a write that failed", || (host.control().report().totals.done == 2).then_some(()));
     assert_eq!(case.kafka.committed(&case.group(), &topic), [Some(1)]);
     case.kafka.make_topic(&case.dead_topic(), 1, &[]);
     case.committed(&topic, &[3]);

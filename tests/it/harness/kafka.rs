@@ -237,9 +237,9 @@ fn options() -> AdminOptions {
 }
 
 fn owned(headers: &[(String, Option<Vec<u8>>)]) -> OwnedHeaders {
-    headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
-        all.insert(Header { key, value: value.as_ref() })
-    })
+    headers
+        .iter()
+        .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: value.as_ref() }))
 }
 
 fn record(it: &OwnedMessage) -> Record {

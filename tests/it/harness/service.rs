@@ -52,7 +52,11 @@ impl Request {
 /// What a request is answered with.
 #[derive(Clone)]
 pub enum Answer {
-    Reply { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
+    Reply {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+    },
     /// When the gate is opened.
     Held(Gate, Box<Answer>),
     /// Never.

@@ -7,7 +7,9 @@ use serde_json::json;
 fn echo(message: Message) -> Result<Action> {
     let headers: Vec<_> = message
         .headers()
-        .map(|(name, value)| json!([String::from_utf8_lossy(name), value.map(|it| String::from_utf8_lossy(it).into_owned())]))
+        .map(|(name, value)| {
+            json!([String::from_utf8_lossy(name), value.map(|it| String::from_utf8_lossy(it).into_owned())])
+        })
         .collect();
     let body = json!({
         "topic": message.topic,
