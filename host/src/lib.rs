@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod domain;
+mod failpoint;
 pub mod intake;
 pub mod kafka;
 pub mod metrics;

@@ -12,6 +12,7 @@ use super::ledger::Followed;
 use super::{UploadError, Uploaded};
 use crate::clock;
 use crate::domain::plugin::KnownPlugin;
+use crate::failpoint;
 use crate::kafka::reader::Read;
 use crate::plugin::Engine;
 use crate::shard::live::Live;
@@ -133,6 +134,7 @@ impl Keeper {
         self.directory.apply(&self.desired.apps, clock::now_ms());
         compiled.keep(&live);
         self.live.send_replace(Arc::new(live));
+        failpoint::reached("swap");
         Ok(generation)
     }
 

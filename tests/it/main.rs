@@ -1,0 +1,18 @@
+//! What drover promises, held over TCP: each file a promise, each test ends by asserting committed offsets.
+//!
+//! - [`deliver`]: what a service gets for a record, exactly
+//! - [`order`]: who waits for whom, and who does not
+//! - [`dead`]: what cannot be delivered, and where it goes
+//!
+//! The broker is embedded, or Apache Kafka with `DROVER_TEST_BROKER=apache`: the same tests, the same promises.
+
+mod dead;
+mod deliver;
+mod harness;
+mod order;
+
+/// Not a test: what `harness::Setup::spawn` starts in a process of its own.
+#[test]
+fn child_host() {
+    harness::child();
+}
