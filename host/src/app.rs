@@ -1,6 +1,7 @@
 //! Starts and stops all parts, each on what stands below it. Start goes upwards: what must be there first is
 //! first. Stop goes downwards: no more in, what is in flight ends, commits, leaves.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -134,6 +135,16 @@ impl App {
     /// Whether every part that has to run does.
     pub fn is_running(&self) -> bool {
         self.groups.iter().all(Group::is_running) && self.shards.iter().all(ShardHandle::is_running)
+    }
+
+    /// Where producers are served.
+    pub fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(|it| it.address)
+    }
+
+    /// Where operators are served.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|it| it.1.address)
     }
 
     pub fn runtime(&self) -> &Runtime {

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod domain;
+mod failpoint;
 pub mod gateway;
 pub mod intake;
 pub mod kafka;

@@ -12,8 +12,6 @@ mod health;
 mod numbers;
 mod plugins;
 mod status;
-#[cfg(test)]
-mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -86,7 +84,6 @@ impl Admin {
     /// The door's paths.
     pub fn router(&self) -> Router {
         Router::new()
-            .route("/readyz", read(get(health::ready)))
             .route("/stats", read(get(numbers::stats)))
             .route("/metrics", read(get(numbers::metrics)))
             .route("/v1/plugins", read(get(plugins::list)))
@@ -103,6 +100,7 @@ impl Admin {
             .layer(middleware::from_fn_with_state(self.clone(), guard))
             // Whoever starts and stops processes has no token.
             .route("/livez", read(get(health::live)))
+            .route("/readyz", read(get(health::ready)))
             .with_state(self.clone())
     }
 

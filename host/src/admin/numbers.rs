@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::{Admin, Shared};
@@ -13,13 +13,14 @@ use crate::metrics::page::{self, GroupNumbers, LaneNumbers, Picture, ServerNumbe
 use crate::metrics::{RouteKey, RouteSum};
 use crate::web::answer;
 
-pub async fn metrics(State(admin): Shared) -> Response {
+pub async fn metrics(State(admin): Shared, headers: HeaderMap) -> Response {
     let control = match admin.control() {
         Ok(control) => control,
         Err(refusal) => return refusal.response(),
     };
-    let text = page::render(control.counters(), &picture(&admin, control));
-    answer::of(StatusCode::OK, HeaderValue::from_static(page::CONTENT_TYPE), text)
+    let format = page::Format::of(answer::header(&headers, http::header::ACCEPT).unwrap_or_default());
+    let text = page::render(control.counters(), &picture(&admin, control), format);
+    answer::of(StatusCode::OK, HeaderValue::from_static(format.media_type()), text)
 }
 
 fn picture(admin: &Admin, control: &Control) -> Picture {

@@ -58,7 +58,7 @@ pub struct PluginInfo {
     pub kind: &'static str,
     /// sha256 of the component, in hex.
     pub digest: String,
-    /// Routes and apps that use it.
+    /// Routes that use it.
     pub used_by: Vec<String>,
 }
 
@@ -215,7 +215,7 @@ impl Control {
         let settings = live.plugins.get(name).map(|it| it.settings()).unwrap_or_default();
         let wanted = live.routes.entries().iter().find_map(|it| {
             let handler = (&*it.route.handler == name).then_some(PluginKind::Handler);
-            let selector = (&*it.route.app.selector == name).then_some(PluginKind::Selector);
+            let selector = (&*it.route.selector == name).then_some(PluginKind::Selector);
             handler.or(selector).map(|kind| (kind, it.route.name.to_string()))
         });
         let (engine, compiled) = (self.inner.engine.clone(), Arc::clone(&self.inner.compiled));
@@ -276,8 +276,8 @@ fn used_by(live: &Live, plugin: &str) -> Vec<String> {
         if &*entry.route.handler == plugin {
             all.push(format!("route {}", entry.route.name));
         }
-        if &*entry.route.app.selector == plugin {
-            all.push(format!("app {}", entry.route.app.name));
+        if &*entry.route.selector == plugin {
+            all.push(format!("route {}", entry.route.name));
         }
     }
     all.sort();

@@ -13,8 +13,6 @@ mod bigpipe;
 mod parse;
 mod produce;
 mod rest;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

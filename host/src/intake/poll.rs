@@ -13,6 +13,7 @@ use super::rebalance::Rebalance;
 use super::report::{GroupReport, LaneReport};
 use super::{Config, Shared};
 use crate::clock;
+use crate::failpoint;
 use crate::kafka::consumer::GroupConsumer;
 use crate::shard::work::Ack;
 
@@ -139,6 +140,9 @@ impl Poll {
                 tracing::warn!(topic = &*it.topic, partition = it.partition, it.detail, "a partition reports")
             },
         );
+        if busy {
+            failpoint::reached("read");
+        }
         self.shards_gone |= !self.hand.send();
         if !full.is_empty() {
             self.pause(&full);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Start;
 use super::poll::Poll;
+use crate::failpoint;
 use crate::kafka::Error;
 use crate::kafka::consumer::{Event, Positions, StartAt};
 
@@ -140,6 +141,7 @@ impl Poll {
             self.books.close(topic, *partition);
         }
         self.hand.sweep();
+        failpoint::reached("rebalance");
         self.rebalance.step = Some(Step::Drain { partitions, until: Instant::now() + most });
     }
 

@@ -9,8 +9,27 @@ use super::histogram::HistogramSum;
 use super::plugin::Series;
 use super::{Counters, RouteSum, STOPPED_KINDS, lock};
 
-/// The media type of the page.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// In which of its two text formats Prometheus reads the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    OpenMetrics,
+    /// Version 0.0.4: what every scraper understands.
+    Plain,
+}
+
+impl Format {
+    /// `accept`: what the reader asks for.
+    pub fn of(accept: &str) -> Self {
+        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Plain }
+    }
+
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Plain => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
 
 /// What the page shows beside what is counted.
 #[derive(Clone, Debug, Default)]
@@ -150,7 +169,7 @@ impl Collector for Page {
 }
 
 /// The whole page.
-pub fn render(counters: &Counters, picture: &Picture) -> String {
+pub fn render(counters: &Counters, picture: &Picture, format: Format) -> String {
     let mut page = Page::default();
     host(&mut page, picture);
     routes(&mut page, counters);
@@ -164,7 +183,30 @@ pub fn render(counters: &Counters, picture: &Picture) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = text::encode(&mut text, &registry);
-    text
+    match format {
+        Format::OpenMetrics => text,
+        Format::Plain => plain(&text),
+    }
+}
+
+/// The older format names a counter with its `_total` in its comments too, and knows neither units nor an end.
+fn plain(text: &str) -> String {
+    let mut all = String::with_capacity(text.len());
+    let mut help = None;
+    for line in text.lines() {
+        if line.starts_with("# HELP ") {
+            help = Some(line);
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap_or((kind, "untyped"));
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            let words = help.take().and_then(|it| it.splitn(4, ' ').nth(3)).unwrap_or_default();
+            all += &format!("# HELP {name}{suffix} {words}\n# TYPE {name}{suffix} {kind}\n");
+        } else if !line.starts_with("# UNIT ") && line != "# EOF" {
+            all += line;
+            all.push('\n');
+        }
+    }
+    all
 }
 
 fn host(page: &mut Page, picture: &Picture) {

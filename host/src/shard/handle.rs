@@ -21,6 +21,7 @@ use crate::domain::app::OnPluginFailure;
 use crate::domain::exchange::{Request, Response};
 use crate::domain::outcome::{Failure, Outcome, Stage};
 use crate::domain::retry::Next;
+use crate::failpoint;
 use crate::metrics::RouteCounters;
 use crate::plugin::{Action, Call, Code, Emitted, Stopped};
 use crate::upstream::Server;
@@ -42,6 +43,7 @@ pub async fn life(shard: Rc<Shard>, job: Job) {
         Some(ending) => shard.settle(&job.ticket, ending).await,
         None => false,
     };
+    failpoint::reached("settled");
     shard.acknowledge(Ack { ticket: job.ticket, settled });
     shard.pass_on(&job.route, job.key.as_ref());
 }
@@ -68,8 +70,10 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
         let counters = shard.counters(&route, &job.ticket, &job.message.record.topic);
         counters.attempt();
         let (outcome, emitted) = attempt(shard, job, &route, &mut tries).await;
-        if let Outcome::Retry { failure, .. } | Outcome::Dead { failure, .. } = &outcome {
+        if matches!(outcome, Outcome::Retry { .. } | Outcome::Dead { .. }) {
             counters.failed();
+        }
+        if let Outcome::Retry { failure, .. } = &outcome {
             tracing::debug!(
                 log_id = &*job.message.log_id,
                 attempt = tries.attempt,
@@ -85,7 +89,7 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
                 tries.attempt += u32::from(counts);
                 tries.throttled = if counts { 0 } else { tries.throttled + 1 };
                 // Its key waits with it, its place goes to another.
-                shard.pause(&job.route, Duration::from_millis(pause_ms)).await;
+                shard.pause(&job.ticket, &job.route, Duration::from_millis(pause_ms)).await;
             }
             Next::End(outcome) => {
                 let ending = Ending::of(Rc::clone(&job.message), Some(route), outcome, job.received_ms);

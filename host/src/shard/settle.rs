@@ -126,9 +126,21 @@ impl Shard {
     }
 
     /// True when the outcome is carried out; false when the lane was given back before it could be.
-    pub(super) async fn settle(&self, ticket: &Ticket, ending: Ending) -> bool {
+    pub(super) async fn settle(&self, ticket: &Ticket, mut ending: Ending) -> bool {
+        if let Outcome::Done | Outcome::Skipped(_) = &ending.outcome {
+            match self.release(ticket, &ending).await {
+                Written::Yes => {}
+                Written::Gone => return false,
+                Written::Refused(error) => {
+                    // The service did its part; what was to follow can never be written: somebody has to know.
+                    let failure =
+                        Failure::lasting(Stage::Settle, format!("what the handler emitted: {error}"));
+                    ending.outcome = Outcome::Dead { code: "emit".to_owned(), failure };
+                }
+            }
+        }
         let carried_out = match &ending.outcome {
-            Outcome::Done | Outcome::Skipped(_) => self.release(ticket, &ending).await,
+            Outcome::Done | Outcome::Skipped(_) => true,
             Outcome::Dead { .. } => self.put_aside(ticket, &ending, true).await,
             Outcome::Parked(_) | Outcome::Deferred(_) => self.put_aside(ticket, &ending, false).await,
             // The retry policy ends every retry as one of the others.
@@ -141,7 +153,7 @@ impl Shard {
     }
 
     /// Writes what the handler emitted: with the success, and before the commit.
-    async fn release(&self, ticket: &Ticket, ending: &Ending) -> bool {
+    async fn release(&self, ticket: &Ticket, ending: &Ending) -> Written {
         for record in &ending.emitted {
             let outgoing = Outgoing {
                 topic: &record.topic,
@@ -151,59 +163,70 @@ impl Shard {
                 headers: &record.headers,
                 timestamp_ms: None,
             };
-            if !self.write(ticket, "emit", &outgoing).await {
-                return false;
+            match self.write(ticket, "emit", &outgoing).await {
+                Written::Yes => {}
+                other => return other,
             }
         }
-        true
+        Written::Yes
     }
 
     async fn put_aside(&self, ticket: &Ticket, ending: &Ending, dead: bool) -> bool {
         let Some(policy) = self.live().groups.get(ticket.group as usize).cloned() else { return false };
         let topic = if dead { policy.dead_topic } else { policy.park_topic };
         let record = ending.record();
-        let headers = ending.headers(&policy.name, None);
-        let mut outgoing = Outgoing {
-            topic: &topic,
-            partition: None,
-            key: record.key(),
-            value: record.value(),
-            headers: &headers,
-            timestamp_ms: None,
-        };
-        match self.shared.outbox.write(&outgoing).await {
-            Ok(_) => return true,
-            Err(error) if !is_too_large(&error) => {}
-            Err(_) => {
+        let mut cut = None;
+        loop {
+            let value = record.value();
+            let headers = ending.headers(&policy.name, cut.and(value).map(<[u8]>::len));
+            let outgoing = Outgoing {
+                topic: &topic,
+                partition: None,
+                key: record.key(),
+                value: value.map(|it| &it[..it.len().min(cut.unwrap_or(usize::MAX))]),
+                headers: &headers,
+                timestamp_ms: None,
+            };
+            match self.write(ticket, "dead-letters", &outgoing).await {
+                Written::Yes => return true,
+                Written::Gone => return false,
                 // Its coordinates lead to the whole of it for as long as the source topic keeps it.
-                let value = record.value().unwrap_or_default();
-                let headers = ending.headers(&policy.name, Some(value.len()));
-                let part = &value[..value.len().min(TRUNCATED_BYTES)];
-                let cut = Outgoing { value: Some(part), headers: &headers, ..outgoing };
-                return self.write(ticket, "dead-letters", &cut).await;
+                Written::Refused(error) if is_too_large(&error) && cut.is_none() => {
+                    cut = Some(TRUNCATED_BYTES)
+                }
+                // Never dropped: it waits for an operator to mend the topic.
+                Written::Refused(error) => {
+                    tracing::error!(topic = &*topic, %error, "a message waits for its dead-letter topic");
+                    self.sleep(ticket, REFUSED_PAUSE).await;
+                    if !self.shared.lanes.is_live(ticket) {
+                        return false;
+                    }
+                }
             }
         }
-        outgoing.headers = &headers;
-        self.write(ticket, "dead-letters", &outgoing).await
     }
 
-    /// Writes until it is written, or the lane is given back. The gate's name is what `explain` shows.
-    async fn write(&self, ticket: &Ticket, gate: &'static str, record: &Outgoing<'_>) -> bool {
+    /// Writes until it is written, refused for good, or the lane is given back. The gate's name is what
+    /// `explain` shows.
+    async fn write(&self, ticket: &Ticket, gate: &'static str, record: &Outgoing<'_>) -> Written {
         let mut pause_ms = 100;
         loop {
             match self.shared.outbox.write(record).await {
                 Ok(_) => {
                     self.shared.counters.gate_opened(gate);
-                    return true;
+                    return Written::Yes;
                 }
                 Err(error) => {
                     self.shared.counters.gate_closed(gate);
+                    if is_hopeless(&error) {
+                        return Written::Refused(error);
+                    }
                     tracing::warn!(gate, topic = record.topic, %error, "cannot write, will try again");
                 }
             }
-            self.sleep(Duration::from_millis(pause_ms)).await;
+            self.sleep(ticket, Duration::from_millis(pause_ms)).await;
             if !self.shared.lanes.is_live(ticket) {
-                return false;
+                return Written::Gone;
             }
             pause_ms = (pause_ms * 2).min(5_000);
         }
@@ -229,9 +252,26 @@ impl Shard {
     }
 }
 
+/// What became of a record that was to be written.
+enum Written {
+    Yes,
+    /// Its lane was given back first.
+    Gone,
+    /// It can never be written as it is.
+    Refused(Error),
+}
+
 /// What is kept of a value that is too large for its dead-letter topic.
 const TRUNCATED_BYTES: usize = 64 << 10;
 
+/// Before a dead letter that was refused is tried again.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
 fn is_too_large(error: &Error) -> bool {
     matches!(error, Error::Request { detail, .. } if detail.contains("MessageSizeTooLarge") || detail.contains("too large"))
+}
+
+/// Whether no waiting mends it: the record itself, or the name of its topic, is at fault.
+fn is_hopeless(error: &Error) -> bool {
+    is_too_large(error) || matches!(error, Error::Request { detail, .. } if detail.contains("InvalidTopic"))
 }

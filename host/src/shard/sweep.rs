@@ -10,20 +10,27 @@ use super::work::{Ack, Ticket};
 
 impl Shard {
     /// Waits outside the route's places: another message has the place meanwhile.
-    pub(super) async fn pause(self: &Rc<Self>, route: &RouteHere, pause: Duration) {
+    pub(super) async fn pause(self: &Rc<Self>, ticket: &Ticket, route: &RouteHere, pause: Duration) {
         if let Some(next) = route.gate.leave() {
             self.run_job(next);
         }
-        self.sleep(pause).await;
+        self.sleep(ticket, pause).await;
         route.gate.enter_again().await;
     }
 
-    /// Ends early when lanes are given back: the sleeper's may be among them.
-    pub(super) async fn sleep(&self, pause: Duration) {
-        let closed = self.closed.notified();
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = closed => {}
+    /// Ends early when the sleeper's lane is given back; when others are, it sleeps on.
+    pub(super) async fn sleep(&self, ticket: &Ticket, pause: Duration) {
+        let over = tokio::time::sleep(pause);
+        tokio::pin!(over);
+        loop {
+            let closed = self.closed.notified();
+            if !self.shared.lanes.is_live(ticket) {
+                return;
+            }
+            tokio::select! {
+                () = &mut over => return,
+                () = closed => {}
+            }
         }
     }
 
