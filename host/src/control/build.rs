@@ -98,7 +98,7 @@ pub fn live(
     let mut problems = Vec::new();
     for entry in desired.routes.entries() {
         let wanted =
-            [(&entry.route.handler, PluginKind::Handler), (&entry.route.app.selector, PluginKind::Selector)];
+            [(&entry.route.handler, PluginKind::Handler), (&entry.route.selector, PluginKind::Selector)];
         for (name, kind) in wanted {
             if !plugins.contains_key(name) {
                 match one(engine, compiled, desired, ledger, name) {

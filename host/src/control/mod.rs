@@ -215,7 +215,7 @@ impl Control {
         let settings = live.plugins.get(name).map(|it| it.settings()).unwrap_or_default();
         let wanted = live.routes.entries().iter().find_map(|it| {
             let handler = (&*it.route.handler == name).then_some(PluginKind::Handler);
-            let selector = (&*it.route.app.selector == name).then_some(PluginKind::Selector);
+            let selector = (&*it.route.selector == name).then_some(PluginKind::Selector);
             handler.or(selector).map(|kind| (kind, it.route.name.to_string()))
         });
         let (engine, compiled) = (self.inner.engine.clone(), Arc::clone(&self.inner.compiled));
@@ -276,7 +276,7 @@ fn used_by(live: &Live, plugin: &str) -> Vec<String> {
         if &*entry.route.handler == plugin {
             all.push(format!("route {}", entry.route.name));
         }
-        if &*entry.route.app.selector == plugin {
+        if &*entry.route.selector == plugin {
             all.push(format!("app {}", entry.route.app.name));
         }
     }

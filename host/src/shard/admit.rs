@@ -142,17 +142,17 @@ impl Shard {
     }
 
     fn app_here(&self, live: &super::live::Live, route: &Arc<Route>) -> Option<Rc<AppHere>> {
-        let app = &route.app;
-        if let Some(known) = self.apps.borrow().get(&app.name)
+        let (app, place) = (&route.app, (Arc::clone(&route.app.name), Arc::clone(&route.selector)));
+        if let Some(known) = self.apps.borrow().get(&place)
             && Arc::ptr_eq(&known.app, app)
         {
             return Some(Rc::clone(known));
         }
         let servers = self.shared.directory.app(&app.name)?;
-        let plugin = live.plugins.get(&app.selector).cloned();
+        let plugin = live.plugins.get(&route.selector).cloned();
         let commands = commands_of(&live.routes, &app.name);
         let here = Rc::new(AppHere::new(Arc::clone(app), servers, commands, plugin));
-        self.apps.borrow_mut().insert(Arc::clone(&app.name), Rc::clone(&here));
+        self.apps.borrow_mut().insert(place, Rc::clone(&here));
         Some(here)
     }
 }

@@ -136,7 +136,7 @@ impl AppHere {
     fn tell(&self, shard: &Shard, held: Option<Selector>, seen: &InService) -> Result<Selector, Stopped> {
         let refused = |detail: String| Stopped { kind: StoppedKind::Refused, detail };
         let Some(plugin) = &self.plugin else {
-            return Err(refused(format!("there is no selector {}", self.app.selector)));
+            return Err(refused("there is no such selector".to_owned()));
         };
         let Code::Selector(code) = &plugin.code else {
             return Err(refused(format!("{} is a {}", plugin.name, plugin.code.kind())));

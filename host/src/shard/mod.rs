@@ -109,7 +109,8 @@ struct Shard {
     routes: RefCell<HashMap<*const Route, Rc<RouteHere>>>,
     /// Of what ran before, for as long as something waits at their gates.
     retired: RefCell<Vec<Rc<RouteHere>>>,
-    apps: RefCell<HashMap<Arc<str>, Rc<AppHere>>>,
+    /// By app and selector: a command may name a selector of its own (S2).
+    apps: RefCell<HashMap<(Arc<str>, Arc<str>), Rc<AppHere>>>,
     queues: RefCell<Queues<Job>>,
     slots: Slots,
     client: Client,
