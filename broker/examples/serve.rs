@@ -1,6 +1,7 @@
 //! The broker as a program: `serve [ADDRESS] [DIRECTORY]`. Runs until it is killed.
 //!
 //! It prints the line `listening on HOST:PORT`, which scripts and tests wait for.
+#![allow(clippy::print_stderr, reason = "an example speaks to whoever runs it")]
 use std::io::Write;
 use std::process::ExitCode;
 

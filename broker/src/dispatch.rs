@@ -184,3 +184,17 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_lists_what_is_offered() {
+        let readme = include_str!("../README.md");
+        for api in APIS {
+            let row = format!("| {:?} | {} to {} |", api.key, api.first, api.last);
+            assert!(readme.contains(&row), "README.md lacks: {row}");
+        }
+    }
+}

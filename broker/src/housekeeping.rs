@@ -37,6 +37,7 @@ impl State {
         if let Err(refusal) = outcome {
             tracing::error!(?refusal, "old offsets stay");
         }
+        self.finish_decided_transactions(); // after a disk that failed for a while
         let offsets = &self.offsets;
         self.groups.retain(|name, group| !group.is_forgettable() || offsets.of(name).is_some());
         for (name, topic) in &mut self.topics {

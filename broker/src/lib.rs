@@ -11,7 +11,7 @@
 //!   produce        membership      producing          admin             cluster      one file for each
 //!   fetch          offsets         (transactions)     configs           security     family of APIs
 //!   lookup           |               |                  |
-//!   |              group           txn                topics            the state machines
+//!   |              group joining   txn                topics            the state machines
 //!   log <------------+---------------+--------------- settings
 //!   segment producers batch codec retention compact   a partition: files, sequences, records
 //!        |
@@ -21,6 +21,9 @@
 //! Everything runs on one thread of its own with its own runtime, so there are no locks: a request is carried out in
 //! one go, except where the protocol lets it wait (Fetch for records, JoinGroup and SyncGroup for other members).
 //! What it is not: a cluster, secured, or meant for production. The README has the list.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
 mod admin;
 mod batch;
@@ -34,6 +37,7 @@ mod faults;
 mod fetch;
 mod group;
 mod housekeeping;
+mod joining;
 mod journal;
 mod log;
 mod lookup;
@@ -58,7 +62,7 @@ mod wire;
 
 pub use error::Error;
 pub use faults::Faults;
-/// For the tests: what is advertised.
+/// What `Faults` speaks of.
 pub use kafka_protocol::ResponseError;
 pub use kafka_protocol::messages::ApiKey;
 
@@ -101,10 +105,12 @@ pub struct Config {
 /// What one client can ask for.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// Also bounded by the files that the process may open, of which the log needs some.
     pub connections: usize,
     /// A request's size at most.
     pub frame_bytes: usize,
-    /// A frame that has begun is there, and an answer is taken, within this time.
+    /// A frame that has begun is there, an answer is taken, and a new connection's first request comes within this
+    /// time.
     pub frame_time: Duration,
     /// A connection without requests is closed after this time.
     pub idle: Duration,
@@ -228,8 +234,10 @@ impl Started {
                 (state, cluster_id, Some(lock))
             }
         };
-        let (host, port) =
-            config.advertise.clone().unwrap_or_else(|| (listening.ip().to_string(), listening.port()));
+        // who listens on every address is reached on loopback at least
+        let ip = listening.ip();
+        let host = if ip.is_unspecified() { "127.0.0.1".to_string() } else { ip.to_string() };
+        let (host, port) = config.advertise.clone().unwrap_or((host, listening.port()));
         let node = Node { host, port, listening, cluster_id };
         let shared = Rc::new(Shared::new(config, node, state));
         Ok(Started { runtime, listener, shared, _lock: lock })

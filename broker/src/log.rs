@@ -3,7 +3,7 @@ use crate::batch::{HEADER_LEN, Header, Records, marks_commit};
 use crate::codec::Codec;
 use crate::error::{Answer, Refusal};
 use crate::producers::{Producers, Sequence};
-use crate::segment::{Entry, Segment};
+use crate::segment::{Entry, OpenFiles, Segment};
 use crate::settings::Settings;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -22,6 +22,7 @@ pub(crate) struct Log {
     directory: Option<PathBuf>,
     partition: i32,
     fsync: bool,
+    open_files: OpenFiles,
     pub(crate) segments: VecDeque<Segment>,
     /// The first offset that may be read.
     pub start: i64,
@@ -36,6 +37,7 @@ pub(crate) struct Log {
 pub(crate) struct Place {
     pub directory: Option<PathBuf>,
     pub fsync: bool,
+    pub open_files: OpenFiles,
 }
 
 pub(crate) struct Appended {
@@ -54,6 +56,7 @@ impl Log {
             directory: place.directory.clone(),
             partition,
             fsync: place.fsync,
+            open_files: place.open_files.clone(),
             segments: VecDeque::new(),
             start: 0,
             end: 0,
@@ -76,13 +79,20 @@ impl Log {
         for (nth, (base_offset, path)) in files.iter().enumerate() {
             let producers = &mut log.producers;
             // only the last one can be torn: the others were whole before it began
-            let mut segment = Segment::open(path, *base_offset, nth == last, now_ms, |header, bytes| {
-                if header.control() {
-                    producers.note_marker(header, marks_commit(&bytes[HEADER_LEN..]), now_ms);
-                } else {
-                    producers.note_batch(header, now_ms);
-                }
-            })?;
+            let mut segment = Segment::open(
+                path,
+                *base_offset,
+                nth == last,
+                now_ms,
+                &place.open_files,
+                |header, bytes| {
+                    if header.control() {
+                        producers.note_marker(header, marks_commit(&bytes[HEADER_LEN..]), now_ms);
+                    } else {
+                        producers.note_batch(header, now_ms);
+                    }
+                },
+            )?;
             log.end = segment.entries.last().map_or(*base_offset, |entry| entry.last_offset + 1).max(log.end);
             if nth != last {
                 segment.seal();
@@ -176,7 +186,8 @@ impl Log {
         if self.segments.back().is_some_and(|active| active.size == 0) {
             return Ok(());
         }
-        let fresh = Segment::create(self.directory.as_deref(), self.partition, self.end, now_ms)?;
+        let fresh =
+            Segment::create(self.directory.as_deref(), self.partition, self.end, now_ms, &self.open_files)?;
         if let Some(active) = self.segments.back_mut() {
             active.seal();
         }

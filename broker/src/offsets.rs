@@ -1,7 +1,7 @@
 //! Committed offsets: OffsetCommit, OffsetFetch, OffsetDelete.
 use crate::dispatch::Call;
 use crate::error::{Answer, code};
-use crate::group::{Group, Phase};
+use crate::group::Phase;
 use crate::server::Shared;
 use crate::state::{Change, State, now_ms};
 use kafka_protocol::ResponseError;
@@ -185,7 +185,7 @@ impl Shared {
             );
         }
         if !kept.is_empty() {
-            state.groups.entry(group.to_string()).or_insert_with(Group::default);
+            state.groups.entry(group.to_string()).or_default();
         }
         if let Err(refusal) = state.commit_offsets(group, kept) {
             for partition in

@@ -1,10 +1,12 @@
 //! A stretch of a partition's log: one file (or one buffer in memory) of batches, and where each of them stands.
 use crate::batch::{HEADER_LEN, Header, checksum_holds};
 use bytes::{Bytes, BytesMut};
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where a batch stands, and what is asked about it without reading it.
@@ -37,9 +39,34 @@ enum Store {
     /// Sealed segments are opened to read, so that a broker with many of them holds few file descriptors.
     File {
         path: PathBuf,
-        active: Option<File>,
+        active: Option<OpenFile>,
+        open: OpenFiles,
     },
     Memory(Vec<u8>),
+}
+
+/// Files that may stay open to be written to; with more partitions than these, the others are opened for each write.
+const OPEN_FILES_MAX: usize = 256;
+
+/// Counts the files that are open, over all partitions.
+pub(crate) type OpenFiles = Rc<Cell<usize>>;
+
+struct OpenFile {
+    file: File,
+    open: OpenFiles,
+}
+
+impl OpenFile {
+    fn new(file: File, open: &OpenFiles) -> OpenFile {
+        open.set(open.get() + 1);
+        OpenFile { file, open: open.clone() }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.open.set(self.open.get() - 1);
+    }
 }
 
 pub(crate) fn file_name(partition: i32, base_offset: i64) -> String {
@@ -59,6 +86,7 @@ impl Segment {
         partition: i32,
         base_offset: i64,
         now_ms: i64,
+        open: &OpenFiles,
     ) -> io::Result<Segment> {
         let store = match directory {
             None => Store::Memory(Vec::new()),
@@ -67,7 +95,7 @@ impl Segment {
                 // what a crash may have left under this name was never acknowledged
                 let file =
                     OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&path)?;
-                Store::File { path, active: Some(file) }
+                Store::File { path, active: Some(OpenFile::new(file, open)), open: open.clone() }
             }
         };
         Ok(Segment::of(store, base_offset, now_ms))
@@ -94,11 +122,13 @@ impl Segment {
         base_offset: i64,
         verify: bool,
         now_ms: i64,
+        open: &OpenFiles,
         mut visit: impl FnMut(&Header, &[u8]),
     ) -> io::Result<Segment> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let file_len = file.metadata()?.len();
-        let store = Store::File { path: path.to_path_buf(), active: Some(file) };
+        let active = Some(OpenFile::new(file, open));
+        let store = Store::File { path: path.to_path_buf(), active, open: open.clone() };
         let mut segment = Segment::of(store, base_offset, now_ms);
         let mut next_offset = base_offset;
         while let Some((header, bytes)) = segment.batch_at(file_len, verify)? {
@@ -113,9 +143,10 @@ impl Segment {
             tracing::warn!(path = %path.display(), at = segment.size, lost = file_len - segment.size,
                 "cut a segment where its whole batches end");
             if let Store::File { active: Some(file), .. } = &segment.store {
-                file.set_len(segment.size)?;
+                file.file.set_len(segment.size)?;
             }
         }
+        segment.close_if_many();
         let metadata = std::fs::metadata(path)?;
         segment.written_ms = metadata.modified().map_or(now_ms, ms_of);
         segment.since_ms = metadata.created().map_or(segment.written_ms, ms_of);
@@ -162,8 +193,8 @@ impl Segment {
                 bytes.extend_from_slice(&head);
                 bytes.extend_from_slice(&batch[HEADER_LEN..]);
             }
-            Store::File { path, active } => {
-                let file = opened(path, active)?;
+            Store::File { path, active, open } => {
+                let file = opened(path, active, open)?;
                 if let Err(failure) = write_at_end(file, self.size, &head, &batch[HEADER_LEN..]) {
                     file.set_len(self.size)?; // half a batch would hide the next one after a restart
                     return Err(failure);
@@ -172,14 +203,24 @@ impl Segment {
         }
         self.note(header);
         self.written_ms = now_ms;
+        self.close_if_many();
         Ok(())
     }
 
     /// Makes what was written survive a loss of power.
     pub fn sync(&self) -> io::Result<()> {
         match &self.store {
-            Store::File { active: Some(file), .. } => file.sync_data(),
+            Store::File { active: Some(file), .. } => file.file.sync_data(),
+            Store::File { path, .. } => File::open(path)?.sync_data(),
             _ => Ok(()),
+        }
+    }
+
+    fn close_if_many(&mut self) {
+        if let Store::File { active, open, .. } = &mut self.store
+            && open.get() > OPEN_FILES_MAX
+        {
+            *active = None;
         }
     }
 
@@ -197,10 +238,10 @@ impl Segment {
                 let range = bytes.get(from..from + len as usize).ok_or(io::ErrorKind::UnexpectedEof)?;
                 Ok(Bytes::copy_from_slice(range))
             }
-            Store::File { path, active } => {
+            Store::File { path, active, .. } => {
                 let mut out = BytesMut::zeroed(len as usize);
                 match active {
-                    Some(file) => file.read_exact_at(&mut out, u64::from(at))?,
+                    Some(file) => file.file.read_exact_at(&mut out, u64::from(at))?,
                     None => File::open(path)?.read_exact_at(&mut out, u64::from(at))?,
                 }
                 Ok(out.freeze())
@@ -229,7 +270,7 @@ impl Segment {
         }
         match &mut self.store {
             Store::Memory(own) => *own = bytes,
-            Store::File { path, active } => {
+            Store::File { path, active, .. } => {
                 let fresh = path.with_extension("new");
                 let mut to = File::create(&fresh)?;
                 to.write_all(&bytes)?;
@@ -254,11 +295,11 @@ fn ms_of(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map(|since| since.as_millis() as i64).unwrap_or_default()
 }
 
-fn opened<'a>(path: &Path, active: &'a mut Option<File>) -> io::Result<&'a mut File> {
+fn opened<'a>(path: &Path, active: &'a mut Option<OpenFile>, open: &OpenFiles) -> io::Result<&'a mut File> {
     if active.is_none() {
-        *active = Some(OpenOptions::new().read(true).write(true).open(path)?);
+        *active = Some(OpenFile::new(OpenOptions::new().read(true).write(true).open(path)?, open));
     }
-    active.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+    active.as_mut().map(|active| &mut active.file).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// One system call where the kernel takes it all, which for files it does.

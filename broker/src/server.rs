@@ -30,6 +30,16 @@ const KEPT_BUFFER: usize = 4 << 20;
 /// After an accept that failed (mostly: no file descriptors) there is a pause, or the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// File descriptors that are not for connections: segments that are written to and read, the journal, the host's.
+const KEPT_DESCRIPTORS: usize = 400;
+
+/// How many files this process may open; a great many where nobody says.
+fn descriptors() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let soft = |line: &str| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok();
+    limits.lines().find_map(soft).unwrap_or(usize::MAX)
+}
+
 /// Who we are, as clients are told.
 pub(crate) struct Node {
     pub host: String,
@@ -61,12 +71,13 @@ impl Shared {
 /// Serves until `stop` changes; then every connection is closed.
 pub(crate) async fn serve(shared: Rc<Shared>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
+    let room = shared.config.limits.connections.min(descriptors().saturating_sub(KEPT_DESCRIPTORS));
     let mut chores = tokio::task::spawn_local(housekeeping::run(shared.clone()));
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    if shared.config.faults.refuses() || connections.len() >= shared.config.limits.connections {
+                    if shared.config.faults.refuses() || connections.len() >= room {
                         tracing::debug!(%peer, "refused a connection");
                         continue;
                     }
@@ -116,8 +127,10 @@ fn bad(why: impl Into<String>) -> io::Error {
 async fn converse(shared: &Rc<Shared>, stream: &mut TcpStream, peer: SocketAddr) -> io::Result<()> {
     let limits = &shared.config.limits;
     let mut out = BytesMut::new();
+    let mut patience = limits.frame_time.min(limits.idle);
     loop {
-        let Ok(len) = timeout(limits.idle, stream.read_u32()).await else { return Ok(()) };
+        let Ok(len) = timeout(patience, stream.read_u32()).await else { return Ok(()) };
+        patience = limits.idle;
         let len = len? as usize;
         if !(REQUEST_MIN..=limits.frame_bytes).contains(&len) {
             return Err(bad(format!("a frame of {len} bytes")));

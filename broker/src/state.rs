@@ -6,6 +6,7 @@ use crate::group::Group;
 use crate::journal::Journal;
 use crate::log::{Log, Place};
 use crate::offsets::{Committed, Offsets};
+use crate::segment::OpenFiles;
 use crate::settings::{Overrides, Settings};
 use crate::topics::Topic;
 use crate::txn::Transaction;
@@ -26,6 +27,7 @@ pub(crate) struct State {
     journal: Journal,
     pub(crate) data: Option<PathBuf>,
     pub(crate) fsync: bool,
+    open_files: OpenFiles,
 }
 
 /// What a journal entry says. Names are the format on disk.
@@ -50,6 +52,7 @@ struct Told {
 }
 
 /// The wall clock, in ms since 1970.
+#[allow(clippy::disallowed_methods, reason = "the one place of the broker that reads the clock")]
 pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_millis() as i64).unwrap_or_default()
 }
@@ -69,6 +72,7 @@ impl State {
             journal,
             data,
             fsync,
+            open_files: OpenFiles::default(),
         }
     }
 
@@ -157,6 +161,7 @@ impl State {
         Place {
             directory: self.data.as_ref().map(|data| data.join("topics").join(id.to_string())),
             fsync: self.fsync,
+            open_files: self.open_files.clone(),
         }
     }
 

@@ -161,6 +161,9 @@ impl State {
         touch: impl FnOnce(&mut Transaction),
     ) -> Answer<()> {
         let mut transaction = self.check_claim(claim)?.clone();
+        if matches!(transaction.phase, Phase::PrepareCommit | Phase::PrepareAbort) {
+            return Err(ResponseError::ConcurrentTransactions.into()); // its end is still being written
+        }
         if !transaction.is_open() {
             transaction.phase = Phase::Ongoing;
             transaction.since_ms = now_ms();

@@ -1,6 +1,7 @@
 //! drover: pulls messages from Kafka and pushes them to services.
 
 pub mod app;
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -67,7 +67,7 @@ fn plain(client: &mut Client, books: &mut Books) -> Option<()> {
 /// Sends again what was not acknowledged, with the same sequence.
 fn idempotent(client: &mut Client, books: &mut Books, producer: (i64, i16)) -> Option<()> {
     let value = books.value();
-    let batch = Batch::of(&[&value]).from_producer(producer.0, producer.1, books.next as i32, false);
+    let batch = Batch::of(&[&value]).by_producer(producer.0, producer.1, books.next as i32, false);
     let response = client.try_call(9, &produce_request("idempotent", batch.bytes(), None))?;
     assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
     books.acknowledged.push(value);
@@ -96,12 +96,12 @@ fn transaction(
         .with_v3_and_below_topics(vec![topic("left"), topic("right")]);
     client.try_call(3, &add)?;
     for topic in ["left", "right"] {
-        let batch = Batch::of(&[&value]).from_producer(producer.0, producer.1, *sequence, true);
+        let batch = Batch::of(&[&value]).by_producer(producer.0, producer.1, *sequence, true);
         let response = client.try_call(9, &produce_request(topic, batch.bytes(), Some("crash")))?;
         assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
     }
     *sequence += 1;
-    let commit = books.next % 3 != 0;
+    let commit = !books.next.is_multiple_of(3);
     let end = EndTxnRequest::default()
         .with_transactional_id(id)
         .with_producer_id(ProducerId(producer.0))
@@ -208,4 +208,31 @@ fn a_torn_tail_is_cut() {
         assert_eq!(produce(&mut client, "t", &Batch::of(&["again"])), 1);
         assert_eq!(values(&read_all(&mut client, "t", 0, false)), ["first", "again"]);
     }
+}
+
+#[test]
+fn a_damaged_journal_entry_costs_what_it_said_and_no_more() {
+    let scratch = Scratch::new();
+    let broker = Broker::start(quick(Some(scratch.0.clone()))).unwrap();
+    let mut client = Client::new(broker.addr());
+    for topic in ["first", "second", "third"] {
+        create(&mut client, topic, 1, &[]);
+        produce(&mut client, topic, &Batch::of(&["v"]));
+    }
+    drop(broker);
+    let journal = scratch.0.join("meta.log");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let at = bytes.windows(6).position(|window| window == b"second").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&journal, bytes).unwrap();
+    let broker = Broker::start(quick(Some(scratch.0.clone()))).unwrap();
+    let mut client = Client::new(broker.addr());
+    let known = client.call(1, &MetadataRequest::default().with_topics(None));
+    let names: Vec<String> =
+        known.topics.iter().map(|topic| topic.name.clone().unwrap().to_string()).collect();
+    assert_eq!(names, ["first", "third"]);
+    assert_eq!(values(&read_all(&mut client, "third", 0, false)), ["v"]);
+    // its records are set aside, not deleted
+    let mut directories = std::fs::read_dir(scratch.0.join("topics")).unwrap().flatten();
+    assert!(directories.any(|entry| entry.path().extension().is_some_and(|extension| extension == "orphan")));
 }

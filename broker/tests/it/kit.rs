@@ -96,7 +96,7 @@ impl Batch {
         });
         self
     }
-    pub fn from_producer(mut self, id: i64, epoch: i16, sequence: i32, transactional: bool) -> Batch {
+    pub fn by_producer(mut self, id: i64, epoch: i16, sequence: i32, transactional: bool) -> Batch {
         for (nth, record) in self.records.iter_mut().enumerate() {
             record.producer_id = id;
             record.producer_epoch = epoch;

@@ -71,7 +71,7 @@ fn sequences_are_kept_over_a_restart() {
     let mut client = Client::new(broker.addr());
     create(&mut client, "t", 1, &[]);
     let (id, epoch) = init_producer(&mut client, None, 1000);
-    let batch = |sequence: i32| Batch::of(&["a", "b"]).from_producer(id, epoch, sequence, false);
+    let batch = |sequence: i32| Batch::of(&["a", "b"]).by_producer(id, epoch, sequence, false);
     assert_eq!(produce(&mut client, "t", &batch(0)), 0);
     for _ in 0..2 {
         assert_eq!(produce(&mut client, "t", &batch(0)), 0, "the same again is the same offset");
@@ -112,7 +112,7 @@ impl Transactional {
         client.call(3, &request).results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code
     }
     pub fn write(&mut self, client: &mut Client, topic: &str, value: &str) -> i16 {
-        let batch = Batch::of(&[value]).from_producer(self.producer.0, self.producer.1, self.sequence, true);
+        let batch = Batch::of(&[value]).by_producer(self.producer.0, self.producer.1, self.sequence, true);
         let error = try_produce(client, topic, &batch, Some(&self.id)).error_code;
         self.sequence += i32::from(error == 0);
         error
@@ -248,7 +248,7 @@ fn compaction_respects_transactions() {
     let mut client = Client::new(broker.addr());
     create(&mut client, "t", 1, &COMPACTED);
     let keyed = |producer: &Transactional, sequence: i32, value: &str| {
-        Batch::new().with(Some("k"), Some(value), now_ms()).from_producer(
+        Batch::new().with(Some("k"), Some(value), now_ms()).by_producer(
             producer.producer.0,
             producer.producer.1,
             sequence,

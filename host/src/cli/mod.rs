@@ -1,5 +1,6 @@
 //! The command line: what the binary can be asked to do.
 
+mod bench;
 mod broker;
 mod check;
 mod demo;
@@ -30,6 +31,10 @@ enum Command {
     Broker(broker::BrokerArgs),
     /// Run a host against a Kafka cluster, until it is told to stop.
     Run(run::Run),
+    /// Measure this machine: drover beside bare loops of the same client libraries.
+    Bench(bench::Bench),
+    #[command(flatten)]
+    BenchPart(bench::Part),
 }
 
 impl Cli {
@@ -40,6 +45,8 @@ impl Cli {
             Command::Dev(dev) => dev.run(out),
             Command::Broker(broker) => broker.run(out),
             Command::Run(run) => run.run(),
+            Command::Bench(bench) => bench.run(out),
+            Command::BenchPart(part) => part.run(out),
         }
     }
 }

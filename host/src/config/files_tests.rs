@@ -248,6 +248,18 @@ warning: never reached: `a/~order_.*` takes all of it
 }
 
 #[test]
+fn beyond_comparison() {
+    expect(
+        &[("apps/a.yaml", "servers: [s:1]\ncommands:\n  - regex: '\\bgrün\\b'\n  - regex: order_.*\n")],
+        "\
+warning: not all regular expressions could be compared: some overlaps may go unreported
+ --> c/drover.yaml
+  = help: there are very many, or some have `\\b`; all of them work as they are written
+",
+    );
+}
+
+#[test]
 fn looks_like_a_pattern() {
     expect(
         &[("apps/a.yaml", "servers: [s:1]\ncommands: [order.*, '*']\n")],

@@ -117,6 +117,18 @@ error: a second app `x`
 }
 
 #[test]
+fn a_file_whose_name_is_no_name() {
+    expect(
+        &[("apps/a b.yaml", "servers: [s:1]\ncommands: [a]\n"), ("apps/.hidden.yaml", "x")],
+        "\
+error: the file's name is no name for an app
+ --> c/apps/a b.yaml
+  = help: add `name: …`, of letters, digits and `._-`
+",
+    );
+}
+
+#[test]
 fn a_topic_that_no_app_takes() {
     expect(
         &[("apps/a.yaml", "servers: [s:1]\ncommands: [a]\ntopics: [orders]\n")],

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::build::{self, AppSource};
 use super::files::{Disk, Files};
+use super::types::Name;
 use super::{AppFile, Config, doors, groups, kafka, plugins, secrets};
 use crate::domain::app::App;
 use crate::domain::plugin::KnownPlugin;
@@ -133,7 +134,11 @@ impl Loader<'_> {
             }
         };
         self.read.push(config.apps.clone());
-        let is_yaml = |it: &PathBuf| it.extension().is_some_and(|it| it == "yaml" || it == "yml");
+        // Hidden ones are an editor's or a volume's.
+        let is_hidden =
+            |it: &PathBuf| it.file_name().is_some_and(|it| it.as_encoded_bytes().starts_with(b"."));
+        let is_yaml =
+            |it: &PathBuf| !is_hidden(it) && it.extension().is_some_and(|it| it == "yaml" || it == "yml");
         let mut sources = Vec::new();
         for path in paths.into_iter().filter(is_yaml) {
             let Some(doc) = self.doc(&path) else { continue };
@@ -152,6 +157,10 @@ impl Loader<'_> {
         let mut names = HashMap::new();
         for source in sources {
             let place = source.doc.cursor().key("name").place();
+            if Name::new(source.name()).is_err() {
+                let problem = Problem::error(place.clone(), "the file's name is no name for an app");
+                self.problems.push(problem.help("add `name: …`, of letters, digits and `._-`"));
+            }
             if let Some(first) = names.insert(source.name(), place.clone()) {
                 let problem = Problem::error(place, format!("a second app `{}`", source.name()));
                 self.problems.push(

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::{Config, Files, Format, Group, Loaded, Plugin, Start, Unmatched, load_from, load_main};
+use super::{
+    Config, Files, Format, Group, Loaded, Plugin, PluginLimits, Start, Unmatched, load_from, load_main,
+};
 use crate::app;
 use crate::control::{Component, Desired, PluginSource};
 use crate::domain::app::Order;
-use crate::domain::plugin::KnownPlugin;
+use crate::domain::plugin::{KnownPlugin, PluginKind, STANDARD};
 use crate::domain::routes::Routes;
 use crate::intake;
 use crate::kafka::ClientSettings;
@@ -63,7 +65,7 @@ impl Group {
             drain_ms: self.drain_ms.get(),
             stop_drain_ms: self.drain_ms.get().max(10_000),
             instance: None,
-            session_timeout_ms: 45_000,
+            session_timeout_ms: self.session_timeout_ms.get() as u32,
             prefetch_kib: 16 << 10,
         }
     }
@@ -191,20 +193,38 @@ impl Plugin {
     fn settings(&self) -> Settings {
         let config: BTreeMap<String, String> =
             self.config.iter().map(|(key, value)| (key.clone(), value.clone().into_string())).collect();
-        let limits = &self.limits;
-        let changed = limits.memory_mb.is_some() || limits.cpu_ms.is_some();
-        let selector = self.standard_name().is_some_and(|it| {
-            crate::domain::plugin::STANDARD
-                .iter()
-                .any(|at| at.0 == it && at.1 == crate::domain::plugin::PluginKind::Selector)
-        });
-        let mut own = if selector { Limits::SELECTOR } else { Limits::HANDLER };
-        if let Some(memory) = &limits.memory_mb {
-            own.memory_bytes = (memory.get() as usize) << 20;
+        let kind = STANDARD.iter().find(|it| Some(it.0) == self.standard_name()).map(|it| it.1);
+        let limits = match kind {
+            _ if self.limits == PluginLimits::default() => None,
+            Some(PluginKind::Selector) => Some(self.limits.over(Limits::SELECTOR)),
+            Some(PluginKind::Handler) | None => Some(self.limits.over(Limits::HANDLER)),
+        };
+        Settings { config, limits }
+    }
+}
+
+impl PluginLimits {
+    /// What is written, in place of what its kind has by itself.
+    fn over(&self, own: Limits) -> Limits {
+        let mut limits = own;
+        if let Some(memory) = self.memory_mb {
+            limits.memory_bytes = (memory.get() as usize) << 20;
         }
-        if let Some(cpu) = &limits.cpu_ms {
-            own.call_ms = cpu.get() as u32;
+        if let Some(time) = self.cpu_ms {
+            limits.call_ms = time.get() as u32;
         }
-        Settings { config, limits: changed.then_some(own) }
+        if let Some(time) = self.start_ms {
+            limits.start_ms = time.get() as u32;
+        }
+        if let Some(lines) = self.log_lines {
+            limits.log_lines = lines.get() as u32;
+        }
+        if let Some(records) = self.emitted_records {
+            limits.emitted_records = records.get() as usize;
+        }
+        if let Some(calls) = self.calls {
+            limits.calls = calls.get();
+        }
+        limits
     }
 }

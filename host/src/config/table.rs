@@ -51,7 +51,8 @@ impl Builder<'_, '_> {
 
     fn overlaps(&mut self, routes: &Routes) {
         let mut told = HashSet::new();
-        for overlap in routes.overlaps() {
+        let overlaps = routes.overlaps();
+        for overlap in overlaps.found {
             let (first, second) = (&self.places[overlap.first], &self.places[overlap.second]);
             if !told.insert((first.to_string(), second.to_string())) {
                 continue;
@@ -66,6 +67,11 @@ impl Builder<'_, '_> {
             };
             let problem = Problem::warning(second.clone(), problem);
             self.problems.push(problem.note(format!("the first one stands at {first}")).help(help));
+        }
+        if !overlaps.complete {
+            let message = "not all regular expressions could be compared: some overlaps may go unreported";
+            let help = "there are very many, or some have `\\b`; all of them work as they are written";
+            self.problems.push(Problem::warning(self.context.at.place(), message).help(help));
         }
     }
 

@@ -31,6 +31,8 @@ pub enum Ask {
     },
 }
 
+type Answer = oneshot::Sender<Result<Uploaded, UploadError>>;
+
 pub struct Keeper {
     pub engine: Engine,
     pub source: Source,
@@ -40,7 +42,8 @@ pub struct Keeper {
     pub live: watch::Sender<Arc<Live>>,
     pub directory: Directory,
     pub asked: mpsc::Receiver<Ask>,
-    waiting: HashMap<(String, String), Vec<oneshot::Sender<Result<Uploaded, UploadError>>>>,
+    /// Uploads by name and digest, until they are read back.
+    waiting: HashMap<(String, String), Vec<Answer>>,
 }
 
 impl Keeper {
@@ -79,7 +82,7 @@ impl Keeper {
                 _ = tick.tick() => {
                     self.directory.tick(clock::now_ms());
                     turns = turns.wrapping_add(1);
-                    if turns % 5 == 0 {
+                    if turns.is_multiple_of(5) {
                         let now = marks_of(&self.desired.files);
                         if now != marks {
                             marks = now;

@@ -58,7 +58,7 @@ pub struct PluginInfo {
     pub kind: &'static str,
     /// sha256 of the component, in hex.
     pub digest: String,
-    /// Routes and apps that use it.
+    /// Routes that use it.
     pub used_by: Vec<String>,
 }
 
@@ -277,7 +277,7 @@ fn used_by(live: &Live, plugin: &str) -> Vec<String> {
             all.push(format!("route {}", entry.route.name));
         }
         if &*entry.route.selector == plugin {
-            all.push(format!("app {}", entry.route.app.name));
+            all.push(format!("route {}", entry.route.name));
         }
     }
     all.sort();

@@ -87,7 +87,7 @@ impl Stopped {
 fn functions_of(backtrace: &wasmtime::WasmBacktrace) -> String {
     let named = backtrace.frames().iter().filter_map(|it| it.func_name());
     let plain: Vec<String> = named
-        .map(|it| wasmtime_demangled(it))
+        .map(wasmtime_demangled)
         .filter(|it| !it.starts_with("core::") && !it.starts_with("std::") && !it.starts_with("__rust"))
         .take(4)
         .collect();

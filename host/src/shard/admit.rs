@@ -142,7 +142,8 @@ impl Shard {
     }
 
     fn app_here(&self, live: &super::live::Live, route: &Arc<Route>) -> Option<Rc<AppHere>> {
-        let (app, place) = (&route.app, (Arc::clone(&route.app.name), Arc::clone(&route.selector)));
+        let app = &route.app;
+        let place = (Arc::clone(&app.name), Arc::clone(&route.selector));
         if let Some(known) = self.apps.borrow().get(&place)
             && Arc::ptr_eq(&known.app, app)
         {
@@ -151,7 +152,8 @@ impl Shard {
         let servers = self.shared.directory.app(&app.name)?;
         let plugin = live.plugins.get(&route.selector).cloned();
         let commands = commands_of(&live.routes, &app.name);
-        let here = Rc::new(AppHere::new(Arc::clone(app), servers, commands, plugin));
+        let here =
+            Rc::new(AppHere::new((Arc::clone(app), Arc::clone(&route.selector)), servers, commands, plugin));
         self.apps.borrow_mut().insert(place, Rc::clone(&here));
         Some(here)
     }

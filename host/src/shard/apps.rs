@@ -1,4 +1,4 @@
-//! An app as one shard sees it: its servers in service, and its selector's instance.
+//! An app as one shard sees it: its servers in service, and the instance of a selector that routes to it use.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -15,6 +15,7 @@ use crate::upstream::{AppServers, InService, Server};
 
 pub struct AppHere {
     pub app: Arc<App>,
+    pub selector_name: Arc<str>,
     servers: Arc<AppServers>,
     commands: Vec<String>,
     plugin: Option<Arc<Plugin>>,
@@ -40,13 +41,14 @@ pub struct Choice<'a> {
 
 impl AppHere {
     pub fn new(
-        app: Arc<App>,
+        (app, selector_name): (Arc<App>, Arc<str>),
         servers: Arc<AppServers>,
         commands: Vec<String>,
         plugin: Option<Arc<Plugin>>,
     ) -> Self {
         Self {
             app,
+            selector_name,
             servers,
             commands,
             plugin,
@@ -136,7 +138,7 @@ impl AppHere {
     fn tell(&self, shard: &Shard, held: Option<Selector>, seen: &InService) -> Result<Selector, Stopped> {
         let refused = |detail: String| Stopped { kind: StoppedKind::Refused, detail };
         let Some(plugin) = &self.plugin else {
-            return Err(refused("there is no such selector".to_owned()));
+            return Err(refused(format!("there is no selector {}", self.selector_name)));
         };
         let Code::Selector(code) = &plugin.code else {
             return Err(refused(format!("{} is a {}", plugin.name, plugin.code.kind())));

@@ -2,8 +2,8 @@
 //! route's rate. A place is held for an attempt only, never through a pause.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
@@ -132,7 +132,10 @@ impl SharedRate {
 
 /// The rates of all routes, for all shards: a route has one, however many shards ask.
 #[derive(Default)]
-pub struct Rates(std::sync::Mutex<std::collections::HashMap<(Arc<str>, u32), Arc<SharedRate>>>);
+pub struct Rates(Mutex<HashMap<RateOf, Arc<SharedRate>>>);
+
+/// A route and its rate a second.
+type RateOf = (Arc<str>, u32);
 
 impl Rates {
     pub fn of(&self, route: &Arc<str>, per_second: u32) -> Arc<SharedRate> {

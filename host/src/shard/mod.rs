@@ -99,18 +99,31 @@ pub fn start(index: u32, count: u32, shared: Shared) -> std::io::Result<ShardHan
     Ok(ShardHandle { input, thread })
 }
 
+/// What runs, as this shard holds it: cloned for every message without a counter that shards share.
+struct LiveHere(Arc<Live>);
+
+impl std::ops::Deref for LiveHere {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        &self.0
+    }
+}
+
+/// The names of an app and of a selector.
+type AppOf = (Arc<str>, Arc<str>);
+
 /// A shard's own state. Everything in it is used by its thread alone; no borrow crosses an await.
 struct Shard {
     index: u32,
     count: u32,
     shared: Shared,
-    /// An `Rc` around it, so that a message moves no counter that shards share.
-    live: RefCell<Rc<Arc<Live>>>,
+    live: RefCell<Rc<LiveHere>>,
     routes: RefCell<HashMap<*const Route, Rc<RouteHere>>>,
     /// Of what ran before, for as long as something waits at their gates.
     retired: RefCell<Vec<Rc<RouteHere>>>,
-    /// By app and selector: a command may name a selector of its own (S2).
-    apps: RefCell<HashMap<(Arc<str>, Arc<str>), Rc<AppHere>>>,
+    /// By app and selector: a command may choose its own (S2).
+    apps: RefCell<HashMap<AppOf, Rc<AppHere>>>,
     queues: RefCell<Queues<Job>>,
     slots: Slots,
     client: Client,
@@ -127,7 +140,7 @@ impl Shard {
         Rc::new(Self {
             index,
             count,
-            live: RefCell::new(Rc::new(live)),
+            live: RefCell::new(Rc::new(LiveHere(live))),
             routes: RefCell::default(),
             retired: RefCell::default(),
             apps: RefCell::default(),
@@ -172,11 +185,11 @@ impl Shard {
             return;
         }
         self.slots.keep(&newest);
-        *self.live.borrow_mut() = Rc::new(newest);
+        *self.live.borrow_mut() = Rc::new(LiveHere(newest));
         self.follow_routes();
     }
 
-    fn live(&self) -> Rc<Arc<Live>> {
+    fn live(&self) -> Rc<LiveHere> {
         Rc::clone(&self.live.borrow())
     }
 
