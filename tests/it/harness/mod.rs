@@ -9,8 +9,8 @@ mod wait;
 
 pub use case::Case;
 pub use host::{ChildHost, Host, Setup, child};
-pub use kafka::{Record, Send};
-pub use service::{Answer, Event, Gate, Port, Request, Service};
+pub use kafka::Send;
+pub use service::{Answer, Event, Gate, Port, Request, Service, app_of};
 pub use wait::{eventually, eventually_is};
 
 /// Components of `tests/guests`.
