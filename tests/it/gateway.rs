@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use serde_json::json;
 
 use crate::harness::http::{call, connect, get, post_form, post_json, reply, request};
-use crate::harness::{Case, Host, Record};
+use crate::harness::{Case, Host, Record, eventually};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -381,6 +381,24 @@ fn kafka_is_slow() {
     let waits = answers.iter().filter(|it| it.body.contains("too many messages wait for Kafka")).count();
     assert!((1..=3).contains(&waits), "{answers:?}");
     host.stop();
+}
+
+/// S40: a request that waits for Kafka when the host is told to stop is answered, and truly.
+#[test]
+fn what_is_under_way_at_the_end_is_answered() {
+    let case = Case::with_faults();
+    let (host, topic) = door(&case, "");
+    let (gateway, admin) = (host.gateway(), host.admin());
+    assert_eq!(post_json(gateway, "/v1/messages", r#"{"command":"c","data":1}"#).status, 200);
+    case.faults().delay(drover_broker::ApiKey::Produce, std::time::Duration::from_millis(300));
+    let send = move || post_json(gateway, "/v1/messages", r#"{"command":"c","text":"last"}"#);
+    let sender = std::thread::spawn(send);
+    let waits = || get(admin, "/metrics").body.contains("drover_gateway_waiting{} 1").then_some(());
+    eventually("a request that waits for Kafka", waits);
+    host.stop();
+    assert_eq!(sender.join().unwrap().status, 200);
+    case.faults().clear();
+    assert!(case.records(&topic, 2).iter().any(|it| it.value.as_deref() == Some(b"last")));
 }
 
 /// Two requests on one connection; and HTTP/2 by prior knowledge is understood.

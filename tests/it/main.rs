@@ -3,20 +3,35 @@
 //! - [`deliver`]: what a service gets for a record, exactly
 //! - [`order`]: who waits for whom, and who does not
 //! - [`dead`]: what cannot be delivered, and where it goes
+//! - [`retry`]: which answers are failures, and what follows
+//! - [`limits`]: rates, concurrency, windows, budgets
+//! - [`upstream`]: which server gets a message, by which connection
+//! - [`plugins`]: faulty ones, and their exchange
+//! - [`gaps`]: holes in the log, and where a group begins
+//! - [`rebalance`]: hosts that come and go
+//! - [`shutdown`]: signals
 //! - [`gateway`]: the producers' door: what is answered "ok" is in Kafka, all else is answered with an error
 //! - [`admin`]: the operators' door: what it tells and what it changes
+//! - [`kill`]: kill -9 at named places
+//! - [`config`]: good and bad files
 //!
 //! The broker is embedded, or Apache Kafka with `DROVER_TEST_BROKER=apache`: the same tests, the same promises.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
-#![allow(clippy::too_many_lines, reason = "tables and stories read best whole")]
-
 mod admin;
+mod config;
 mod dead;
 mod deliver;
+mod gaps;
 mod gateway;
 mod harness;
+mod kill;
+mod limits;
 mod order;
+mod plugins;
+mod rebalance;
+mod retry;
+mod shutdown;
+mod upstream;
 
 /// Not a test: what `harness::Setup::spawn` starts in a process of its own.
 #[test]

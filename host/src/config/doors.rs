@@ -144,6 +144,14 @@ pub(super) fn check_gateway(
         }
     };
     check_ancestors(gateway, &open, at, problems);
+    if let Some(topic) = gateway.alpaca.as_ref().and_then(|it| it.topic.as_ref()) {
+        known(topic, at.key("alpaca").key("topic"), problems);
+    }
+    for (index, entry) in gateway.bigpipe.iter().flat_map(|it| &it.acl).enumerate() {
+        if !entry.topic.as_str().is_empty() {
+            known(&entry.topic, at.key("bigpipe").key("acl").item(index).key("topic"), problems);
+        }
+    }
     if let Some(topic) = &gateway.default_topic {
         known(topic, at.key("default-topic"), problems);
     }

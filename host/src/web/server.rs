@@ -181,3 +181,95 @@ async fn guarded(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::Path;
+    use axum::routing::get;
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// Only a test that fails waits so long.
+    const WAIT: Duration = Duration::from_secs(60);
+
+    async fn started(router: Router, config: Config) -> Server {
+        let listener = bind("127.0.0.1:0").await.unwrap();
+        Server::start(&Handle::current(), listener, router, config).unwrap()
+    }
+
+    async fn say(server: &Server, bytes: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream
+    }
+
+    async fn hear(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        // A reset ends it as well.
+        let _ = tokio::time::timeout(WAIT, stream.read_to_string(&mut text)).await.unwrap();
+        text
+    }
+
+    fn get_of(path: &str) -> Vec<u8> {
+        format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").into_bytes()
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_its_request_alone() {
+        let router = Router::new().route(
+            "/{it}",
+            get(|Path(it): Path<String>| async move {
+                assert_eq!(it, "good", "told to");
+                "fine"
+            }),
+        );
+        let server = started(router, Config::default()).await;
+        let answer = hear(say(&server, &get_of("/bad")).await).await;
+        assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("a bug of the host"), "{answer}");
+        assert!(hear(say(&server, &get_of("/good")).await).await.ends_with("fine"));
+        server.stop(WAIT).await;
+    }
+
+    /// S37: whoever sends slowly, or nothing, is closed and holds no place.
+    #[tokio::test]
+    async fn slow_heads_are_closed() {
+        let config = Config { connections: 1, head_ms: 50, ..Config::default() };
+        let server = started(Router::new().route("/", get(|| async { "fine" })), config).await;
+        for part in [&b""[..], b"P", b"GET / HT", b"GET / HTTP/1.1\r\nhost: a\r\nx-", b"PRI * HTTP/2.0\r\n"] {
+            hear(say(&server, part).await).await;
+        }
+        assert!(hear(say(&server, &get_of("/")).await).await.ends_with("fine"));
+        server.stop(WAIT).await;
+    }
+
+    /// S40: what was begun is answered, what comes later is not taken.
+    #[tokio::test]
+    async fn the_end_waits_for_what_was_begun() {
+        let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (begins, goes) = (Arc::clone(&begun), Arc::clone(&go));
+        let handler = move || {
+            let (begins, goes) = (Arc::clone(&begins), Arc::clone(&goes));
+            async move {
+                begins.notify_one();
+                goes.notified().await;
+                "fine"
+            }
+        };
+        let server = started(Router::new().route("/", get(handler)), Config::default()).await;
+        let address = server.address;
+        let idle = say(&server, b"").await;
+        let stream = say(&server, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        begun.notified().await;
+        let stopped = tokio::spawn(server.stop(WAIT));
+        hear(idle).await;
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        go.notify_one();
+        assert!(hear(stream).await.ends_with("fine"));
+        stopped.await.unwrap();
+    }
+}

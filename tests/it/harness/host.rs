@@ -105,13 +105,18 @@ impl Setup {
         Ok(Host { app: Some(App::start(parts)?), path })
     }
 
+    /// As [`Self::spawn`], but it stops at a place of `failpoint` and says so on its stdout.
+    pub fn spawn_to_stop_at(&self, place: &str) -> ChildHost {
+        self.spawn(&[("DROVER_FAILPOINT", place)])
+    }
+
     /// In a process of its own: this binary, started again to run [`child`].
     pub fn spawn(&self, variables: &[(&str, &str)]) -> ChildHost {
         let path = self.write();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "child_host", "--nocapture", "--test-threads", "1"]);
         command.env(CHILD, &path).envs(variables.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         if std::env::var_os("RUST_LOG").is_none() {
             command.stderr(Stdio::null());
         }
@@ -187,6 +192,11 @@ pub struct ChildHost(Child);
 impl ChildHost {
     pub fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// What it says on stdout; once.
+    pub fn take_output(&mut self) -> std::process::ChildStdout {
+        self.0.stdout.take().unwrap()
     }
 
     /// As `kill -9` does.

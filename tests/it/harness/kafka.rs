@@ -1,9 +1,11 @@
 //! Kafka as the tests use it themselves: producing, reading everything, asking for committed offsets.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -121,6 +123,19 @@ impl Kafka {
         answer.into_iter().next().unwrap().unwrap();
     }
 
+    pub fn add_partitions(&self, name: &str, count: usize) {
+        let more = NewPartitions::new(name, count);
+        let answer = self.runtime.block_on(self.admin.create_partitions([&more], &options())).unwrap();
+        answer.into_iter().next().unwrap().unwrap();
+    }
+
+    /// Cuts a partition's log below this offset.
+    pub fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        self.runtime.block_on(self.admin.delete_records(&list, &options())).unwrap();
+    }
+
     /// Sends all, in order for each partition; where they stand, when the broker has them all.
     pub fn produce(&self, topic: &str, all: impl IntoIterator<Item = Send>) -> Vec<(i32, i64)> {
         let (report, reports) = std::sync::mpsc::channel();
@@ -217,6 +232,24 @@ impl Kafka {
         let list = self.producer.client().fetch_group_list(Some(group), WAIT).unwrap();
         let groups = list.groups();
         groups.iter().flat_map(|it| it.members().iter().map(|it| it.id().to_owned())).collect()
+    }
+
+    /// Has the group forget members that were killed, as their session's end would: LeaveGroup, version 0, for each.
+    pub fn bury(&self, group: &str) {
+        for member in self.members(group) {
+            let text = |it: &str| [&(it.len() as u16).to_be_bytes(), it.as_bytes()].concat();
+            let (api, version, correlation) = (13_u16, 0_u16, 1_u32);
+            let mut request = [api.to_be_bytes(), version.to_be_bytes()].concat();
+            request.extend(correlation.to_be_bytes());
+            request.extend(text("tests"));
+            request.extend(text(group));
+            request.extend(text(&member));
+            let mut stream = TcpStream::connect(&self.bootstrap).unwrap();
+            stream.write_all(&(request.len() as u32).to_be_bytes()).unwrap();
+            stream.write_all(&request).unwrap();
+            // Length, correlation, error code: whatever it says, a member that is still there is asked for again.
+            stream.read_exact(&mut [0; 10]).unwrap();
+        }
     }
 
     /// Further settings for a client of the test's own.

@@ -11,7 +11,7 @@ mod wait;
 pub use case::Case;
 pub use host::{ChildHost, Host, Setup, child};
 pub use kafka::{Record, Send};
-pub use service::{Answer, Event, Gate, Port, Request, Service};
+pub use service::{Answer, Event, Gate, Port, Request, Service, app_of};
 pub use wait::{eventually, eventually_is};
 
 /// Components of `tests/guests`.

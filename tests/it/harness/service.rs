@@ -163,6 +163,11 @@ impl Service {
         self.address.to_string()
     }
 
+    /// YAML of an app with this server and these keys; its command is `pay` where they name none.
+    pub fn app(&self, keys: &str) -> String {
+        app_of(&[self.address()], keys)
+    }
+
     pub fn requests(&self) -> Vec<Request> {
         self.inner.book.lock().unwrap().requests.clone()
     }
@@ -204,6 +209,12 @@ impl Service {
         eventually_is("different messages at the service", &true, || different() >= count);
         self.requests()
     }
+}
+
+/// YAML of an app with these servers and keys; its command is `pay` where they name none.
+pub fn app_of(servers: &[String], keys: &str) -> String {
+    let commands = if keys.contains("commands:") { "" } else { "commands: [pay]" };
+    format!("servers: ['{}']\n{keys}\n{commands}\n", servers.join("', '"))
 }
 
 impl Drop for Service {

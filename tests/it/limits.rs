@@ -1,0 +1,174 @@
+//! Rates, concurrency, windows and budgets: what bounds the host, and that one's bounds are not another's.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Answer, Case, Gate, Send, Service, eventually, eventually_is};
+
+fn numbered(count: u32) -> impl Iterator<Item = Send> {
+    (0..count).map(|it| Send::command("pay").key(it.to_string()).value(it.to_string()))
+}
+
+/// S93: never more attempts under way than the route may have, whatever the number of shards.
+#[test]
+fn concurrency_bounds_what_is_under_way() {
+    for limit in [1, 3, 4] {
+        let (case, gate) = (Case::new(), Gate::default());
+        let held = gate.clone();
+        let service = Service::start(move |_| Answer::held(&held));
+        let (topic, group) = (case.topic(&format!("orders-{limit}"), 1), format!("g{limit}"));
+        let keys = format!("order: none\nconcurrency: {limit}");
+        let host = case.host().group(&group, &[&topic], "").app("shop", &service.app(&keys)).start();
+        case.produce(&topic, numbered(100));
+        service.got(limit);
+        // All are handed over: none of the rest may start.
+        eventually("all handed over", || (host.control().report().groups[0].open == 100).then_some(()));
+        assert_eq!(service.open(), limit, "limit {limit}");
+        gate.open();
+        case.committed_by(&case.named(&group), &topic, &[100]);
+        host.stop();
+        assert!(service.most_open() <= limit, "{} of {limit} at once", service.most_open());
+    }
+}
+
+/// S92, S211: attempts come no faster than the rate, and they come.
+#[test]
+fn a_rate_is_kept() {
+    for (rate, count, least) in [(1, 3, 2_000), (50, 56, 980)] {
+        let case = Case::new();
+        let came = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let times = std::sync::Arc::clone(&came);
+        let service = Service::start(move |_| {
+            times.lock().unwrap().push(Instant::now());
+            Answer::ok()
+        });
+        let (topic, group) = (case.topic(&format!("orders-{rate}"), 1), format!("g{rate}"));
+        let keys = format!("order: none\nrate: {rate}");
+        case.produce(&topic, numbered(count));
+        let host = case.host().group(&group, &[&topic], "").app("shop", &service.app(&keys)).start();
+        case.committed_by(&case.named(&group), &topic, &[i64::from(count)]);
+        host.stop();
+        let came = came.lock().unwrap();
+        assert_eq!(came.len(), count as usize);
+        // Never faster; how much slower a loaded machine is says nothing. A clock tick is forgiven.
+        let took = came[came.len() - 1] - came[0];
+        assert!(took + Duration::from_millis(50) >= Duration::from_millis(least), "{rate}/s: {took:?}");
+    }
+}
+
+/// S97, S213: a topic whose service hangs holds up no other topic.
+#[test]
+fn a_slow_topic_does_not_stop_another() {
+    let (case, gate) = (Case::new(), Gate::default());
+    let held = gate.clone();
+    let (slow, fast) = (Service::start(move |_| Answer::held(&held)), Service::ok());
+    let (a, b) = (case.topic("a", 1), case.topic("b", 1));
+    let slow_app = slow.app(&format!("topics: [{a}]\ntimeout-ms: 120000"));
+    let host = case
+        .host()
+        .group("g", &[&a, &b], "window: 200")
+        .app("slow", &slow_app)
+        .app("fast", &fast.app(&format!("topics: [{b}]")))
+        .start();
+    case.produce(&a, numbered(1_000));
+    slow.got(100);
+    case.produce(&b, numbered(1_000));
+    fast.got(1_000);
+    case.committed(&b, &[1_000]);
+    gate.open();
+    case.committed(&a, &[1_000]);
+    host.stop();
+}
+
+/// S97: of two commands in one partition the dead one's service does not stop the other, while the window lasts.
+#[test]
+fn a_dead_service_does_not_stop_its_neighbour_in_the_partition() {
+    let (case, gate) = (Case::new(), Gate::default());
+    let held = gate.clone();
+    let (slow, fast) = (Service::start(move |_| Answer::held(&held)), Service::ok());
+    let topic = case.topic("orders", 1);
+    let host = case
+        .host()
+        .reads(&topic, "")
+        .app("slow", &slow.app("commands: [slow]\ntimeout-ms: 120000"))
+        .app("fast", &fast.app("commands: [fast]"))
+        .start();
+    let both =
+        (0..2_000).map(|it| Send::command(if it % 2 == 0 { "slow" } else { "fast" }).key(it.to_string()));
+    case.produce(&topic, both);
+    fast.got(1_000);
+    // S101: the one that hangs has no more than its concurrency.
+    assert!(slow.open() <= 128);
+    gate.open();
+    case.committed(&topic, &[2_000]);
+    host.stop();
+    assert!(slow.most_open() <= 128);
+}
+
+/// S96, P27: a full window pauses its partition, and it goes on when there is room.
+#[test]
+fn a_full_window_pauses_and_resumes() {
+    let (case, gate) = (Case::new(), Gate::default());
+    let held = gate.clone();
+    let service = Service::start(move |_| Answer::held(&held));
+    let topic = case.topic("orders", 1);
+    let keys = "order: none\nconcurrency: 10000\ntimeout-ms: 120000";
+    let host = case.host().reads(&topic, "window: 100").app("shop", &service.app(keys)).start();
+    case.produce(&topic, numbered(5_000));
+    service.got(100);
+    let lane = eventually("the window's gate", || {
+        let lane = host.control().report().groups[0].lanes.first().cloned()?;
+        lane.gate.is_some().then_some(lane)
+    });
+    assert_eq!((lane.open, service.count()), (100, 100), "no more than the window is open");
+    gate.open();
+    case.committed(&topic, &[5_000]);
+    eventually_is("no gate", &None, || host.control().report().groups[0].lanes[0].gate);
+    host.stop();
+    assert_eq!(service.count(), 5_000);
+    assert!(service.most_open() <= 100);
+}
+
+/// P11: a message over the whole budget goes through, by itself. S22: 20 MB.
+#[test]
+fn a_message_over_the_budget_goes_through() {
+    let (case, service) = (Case::new(), Service::ok());
+    let topic = case.topic_with("orders", 1, &[("max.message.bytes", "22000000")]);
+    let host = case
+        .host()
+        .main("limits: {bytes-mb: 1}")
+        .reads(&topic, "")
+        .app("shop", &service.app("timeout-ms: 60000"))
+        .start();
+    let large = [1, 3 << 20, 20 << 20, 700_000, 700_000].map(|it| Send::command("pay").value(vec![b'x'; it]));
+    case.produce(&topic, large);
+    case.committed(&topic, &[5]);
+    host.stop();
+    let mut lengths: Vec<_> = service.requests().iter().map(|it| it.body.len()).collect();
+    lengths.sort_unstable();
+    assert_eq!(lengths, [1, 700_000, 700_000, 3 << 20, 20 << 20]);
+}
+
+/// A dead letter that is too large for its topic is cut, says so, and the offset advances.
+#[test]
+fn a_dead_letter_over_the_topics_limit_is_cut() {
+    let (case, service) = (Case::new(), Service::start(|_| Answer::status(500)));
+    let topic = case.topic_with("orders", 1, &[("max.message.bytes", "4000000")]);
+    case.topic_with("g.dead", 1, &[("max.message.bytes", "200000")]);
+    let host = case.host().reads(&topic, "").app("shop", &service.app("retry: {attempts: 1}")).start();
+    case.produce(
+        &topic,
+        [Send::command("pay").value(vec![b'x'; 3_000_000]), Send::command("pay").value("y")],
+    );
+    case.committed(&topic, &[2]);
+    host.stop();
+    let dead = case.records(&case.dead_topic(), 2);
+    let cut = dead.iter().find(|it| it.said("drover-origin-offset") == "0").unwrap();
+    assert_eq!(cut.said("drover-truncated-from-bytes"), "3000000");
+    assert!(cut.value.as_ref().is_some_and(|it| it.len() == 64 << 10));
+    let whole = dead.iter().find(|it| it.said("drover-origin-offset") == "1").unwrap();
+    assert_eq!(
+        (whole.value.as_deref(), whole.header("drover-truncated-from-bytes")),
+        (Some(&b"y"[..]), None)
+    );
+}

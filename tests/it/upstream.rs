@@ -1,0 +1,149 @@
+//! Which server gets a message, and by which connection.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::harness::{Answer, Case, Gate, Send, Service, app_of, eventually_is};
+
+fn keyed(count: u32, keys: u32) -> impl Iterator<Item = Send> {
+    (0..count).map(move |it| Send::command("pay").key((it % keys).to_string()).value(it.to_string()))
+}
+
+/// S195, S199: ten thousand calls to the one server of a random choice, by no more connections than calls at once.
+#[test]
+fn ten_thousand_calls_reuse_their_connections() {
+    let (case, service) =
+        (Case::new(), Service::start(|_| Answer::body(200, "an answer that has to be read")));
+    let topic = case.topic("orders", 2);
+    let keys = "order: none\nconcurrency: 16\nselector: random";
+    let host = case.host().reads(&topic, "").app("shop", &service.app(keys)).start();
+    case.produce(&topic, keyed(10_000, 1_000));
+    case.all_committed(&topic);
+    host.stop();
+    assert_eq!(service.count(), 10_000);
+    assert!(service.connections() <= 16, "{} connections", service.connections());
+}
+
+/// S106: exact, over all shards.
+#[test]
+fn round_robin_is_exact() {
+    let case = Case::new();
+    let services = [Service::ok(), Service::ok(), Service::ok()];
+    let topic = case.topic("orders", 1);
+    let app = app_of(&services.each_ref().map(Service::address), "order: none");
+    let host = case.host().reads(&topic, "").app("shop", &app).start();
+    case.produce(&topic, keyed(900, 900));
+    case.committed(&topic, &[900]);
+    host.stop();
+    assert_eq!(services.each_ref().map(Service::count), [300, 300, 300]);
+}
+
+/// S107: all servers, the last one too, equally likely.
+#[test]
+fn random_reaches_all_alike() {
+    let case = Case::new();
+    let services = [Service::ok(), Service::ok(), Service::ok()];
+    let topic = case.topic("orders", 1);
+    let app = app_of(&services.each_ref().map(Service::address), "order: none\nselector: random");
+    let host = case.host().reads(&topic, "").app("shop", &app).start();
+    case.produce(&topic, keyed(3_000, 3_000));
+    case.committed(&topic, &[3_000]);
+    host.stop();
+    let counts = services.each_ref().map(Service::count);
+    // Six standard deviations.
+    assert!(counts.iter().all(|it| (845..=1_155).contains(it)), "{counts:?}");
+}
+
+/// S108: weights as written.
+#[test]
+fn weighted_follows_the_weights() {
+    let case = Case::new();
+    let services = [Service::ok(), Service::ok()];
+    let topic = case.topic("orders", 1);
+    let [one, three] = services.each_ref().map(Service::address);
+    let app = format!(
+        "servers: [{{address: '{one}', weight: 1}}, {{address: '{three}', weight: 3}}]\norder: none\nselector: weighted\ncommands: [pay]"
+    );
+    let host = case.host().reads(&topic, "").app("shop", &app).start();
+    case.produce(&topic, keyed(800, 800));
+    case.committed(&topic, &[800]);
+    host.stop();
+    assert_eq!(services.each_ref().map(Service::count), [200, 600]);
+}
+
+/// S108: a key stays with its server, and all servers have some.
+#[test]
+fn consistent_hash_keeps_a_key_at_its_server() {
+    let case = Case::new();
+    let services = [Service::ok(), Service::ok(), Service::ok()];
+    let topic = case.topic("orders", 2);
+    let app = app_of(&services.each_ref().map(Service::address), "selector: consistent-hash");
+    let host = case.host().reads(&topic, "").app("shop", &app).start();
+    case.produce(&topic, keyed(1_000, 100));
+    case.all_committed(&topic);
+    host.stop();
+    let mut server_of: BTreeMap<u32, BTreeSet<usize>> = BTreeMap::new();
+    for (number, service) in services.iter().enumerate() {
+        assert!(service.count() > 0, "server {number} has none");
+        for it in service.requests() {
+            server_of.entry(it.text().parse::<u32>().unwrap() % 100).or_default().insert(number);
+        }
+    }
+    assert!(server_of.len() == 100 && server_of.values().all(|it| it.len() == 1), "{server_of:?}");
+}
+
+/// S108: who is busy gets no more while another is free.
+#[test]
+fn least_loaded_leaves_a_busy_server_alone() {
+    let (case, gate) = (Case::new(), Gate::default());
+    let held = gate.clone();
+    let (slow, fast) = (Service::start(move |_| Answer::held(&held)), Service::ok());
+    let topic = case.topic("orders", 1);
+    let keys = "order: none\nconcurrency: 8\nselector: least-loaded\ntimeout-ms: 120000";
+    let host =
+        case.host().reads(&topic, "").app("shop", &app_of(&[slow.address(), fast.address()], keys)).start();
+    case.produce(&topic, keyed(500, 500));
+    fast.got(490);
+    assert!(slow.count() < 10, "{} at the slow one", slow.count());
+    gate.open();
+    case.committed(&topic, &[500]);
+    host.stop();
+}
+
+/// S111: a server that fails is left out for a while.
+#[test]
+fn a_failing_server_is_left_out() {
+    let (case, good) = (Case::new(), Service::ok());
+    let bad = Service::start(|_| Answer::status(502));
+    let topic = case.topic("orders", 1);
+    let keys = "order: none\nretry: {first-ms: 1, attempts: 20}\neject: {after: 3, first-ms: 600000}";
+    let app = app_of(&[bad.address(), good.address()], keys);
+    let host = case.host().reads(&topic, "").app("shop", &app).start();
+    case.produce(&topic, keyed(100, 100));
+    case.committed(&topic, &[100]);
+    let shop = host.control().directory().app("shop").unwrap();
+    eventually_is("servers in service", &1, || shop.in_service().servers.len());
+    let before = bad.count();
+    case.produce(&topic, keyed(200, 200));
+    case.committed(&topic, &[300]);
+    host.stop();
+    assert_eq!((bad.count(), good.count()), (before, 300));
+}
+
+/// S10, S166: only servers that the app lists may be named by a message.
+#[test]
+fn a_message_names_only_servers_that_are_allowed() {
+    let (case, service, other) = (Case::new(), Service::ok(), Service::ok());
+    let topic = case.topic("orders", 1);
+    let app = format!("url-from-message: {{allow: ['{}']}}\ncommands: [{{any: true}}]", service.address());
+    let host = case.host().reads(&topic, "format: bigpipe").app("shop", &app).start();
+    let message =
+        |at: &str| Send::default().value(format!("{{\"Url\": \"http://{at}/in?x=1\", \"Data\": \"hello\"}}"));
+    case.produce(&topic, [message(&other.address()), message(&service.address())]);
+    let request = service.got(1).remove(0);
+    assert_eq!((request.path.as_str(), request.text().as_str()), ("/in?x=1", "hello"));
+    case.committed(&topic, &[2]);
+    let dead = case.records(&case.dead_topic(), 1).remove(0);
+    assert_eq!(dead.said("drover-stage"), "select");
+    host.stop();
+    assert_eq!((service.count(), other.count()), (1, 0));
+}
