@@ -119,7 +119,8 @@ fn refusals() {
     let (host, topic) = door(&case, "commands: [pay]\nbody-mb: 1");
     let to = host.gateway();
     let big = "x".repeat(1 << 20);
-    let cases: &[(&str, &[(&str, &str)], &str, u16, &str)] = &[
+    type Refused<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+    let cases: &[Refused<'_>] = &[
         ("GET /v1/messages", &[], "", 405, "this path takes POST"),
         ("POST /v1/message", &[JSON], "{}", 404, "there is no POST /v1/message here"),
         ("POST /v1/messages", &[JSON], "{", 400, "the body is no JSON object"),
@@ -277,6 +278,7 @@ fn sendmsg() {
     assert_eq!(it.partition, fnv1a("k-1", 3));
     let answer = get(to, "/sendmsg?cmd=pay&data=x&logid=l-2&delay=0");
     assert_eq!(answer.said(), (200, r#"{"errno":0,"errmsg":"success","log_id":"l-2"}"#));
+    // Body over query.
     let answer = post_form(to, "/sendmsg?cmd=off&logid=q", "cmd=pay&logid=l-3&delay=-1");
     assert_eq!(answer.said(), (200, r#"{"errno":0,"errmsg":"success","log_id":"l-3"}"#));
     let made_up = post_form(to, "/sendmsg", "cmd=pay").json();

@@ -153,6 +153,14 @@ impl Config {
         let mut lines: Vec<String> = self.intakes(routes).iter().map(|it| format!("{it:?}")).collect();
         lines.push(format!("kafka {:?}", self.kafka.brokers));
         lines.push(format!("shards {}", self.shard_count()));
+        // Secrets are shown as `***`: a new one alone goes unnoticed until the next start.
+        let doors = [
+            ("gateway", format!("{:#?}", self.gateway_door())),
+            ("admin", format!("{:#?}", self.admin_door())),
+        ];
+        for (door, text) in doors {
+            lines.extend(text.lines().map(|it| format!("{door} {}", it.trim())));
+        }
         lines.join("\n")
     }
 

@@ -154,11 +154,78 @@ impl Bucket {
 
     /// False when it is empty.
     pub fn take(&self) -> bool {
-        let now_ns = clock::monotonic_ns();
+        self.take_at(clock::monotonic_ns())
+    }
+
+    fn take_at(&self, now_ns: u64) -> bool {
+        // The clock begins with the process, the bucket full: as if it had been idle for a second before.
+        let now_ns = now_ns + 1_000_000_000;
         let taken = self.due_ns.fetch_update(Relaxed, Relaxed, |due_ns| {
             let (next, wait_ns) = self.rate.reserve(due_ns, now_ns);
             (wait_ns == 0).then_some(next)
         });
         taken.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::secret::Secret;
+    use crate::gateway::Credential;
+
+    fn texts(all: &[&str]) -> Vec<String> {
+        all.iter().map(|it| (*it).to_owned()).collect()
+    }
+
+    /// S33: full at the process' start, then evenly refilled, never more than it holds.
+    #[test]
+    fn a_bucket() {
+        let bucket = Bucket::new(50);
+        let taken = |now_ns: u64| (0..200).filter(|_| bucket.take_at(now_ns)).count();
+        assert_eq!(taken(5), 50);
+        assert_eq!(taken(6), 0);
+        assert_eq!(taken(100_000_005), 5);
+        assert_eq!(taken(60_000_000_000), 50);
+    }
+
+    /// S161: a credential opens what it names, and of that what the door has.
+    #[test]
+    fn rights() {
+        let credential = |name: &str, topics: &[&str], commands: &[&str]| Credential {
+            name: name.to_owned(),
+            secret: Secret::new(name),
+            topics: texts(topics),
+            commands: texts(commands),
+        };
+        let config = Config {
+            credentials: vec![credential("all", &[], &[]), credential("one", &["b", "x"], &["pay", "x"])],
+            topics: texts(&["a", "b"]),
+            default_topic: Some("a".to_owned()),
+            commands: texts(&["pay", "ship"]),
+            body_bytes: 1,
+            bodies_bytes: 1,
+            accept_queue: 1,
+            rate: None,
+            timeout_ms: 1,
+            alpaca: None,
+            bigpipe: None,
+        };
+        let access = Access::new(&config);
+        let of = |shown: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("authorization", format!("Bearer {shown}").parse().unwrap());
+            access.of(&headers).map(Clone::clone)
+        };
+        let (all, one) = (of("all").unwrap(), of("one").unwrap());
+        assert_eq!(of("none").map(|_| ()).unwrap_err().status, StatusCode::UNAUTHORIZED);
+        let status = |it: Result<&str, Refusal>| it.map(str::to_owned).map_err(|it| it.status.as_u16());
+        assert_eq!(status(all.topic(None)), Ok("a".to_owned()));
+        assert_eq!(status(all.topic(Some("b"))), Ok("b".to_owned()));
+        assert_eq!(status(all.topic(Some("x"))), Err(403));
+        assert_eq!(status(one.topic(None)), Ok("b".to_owned()));
+        assert_eq!(status(one.topic(Some("a"))), Err(403));
+        assert_eq!(["pay", "ship", "x"].map(|it| all.takes(it)), [true, true, false]);
+        assert_eq!(["pay", "ship", "x"].map(|it| one.takes(it)), [true, false, false]);
     }
 }

@@ -87,9 +87,8 @@ pub async fn sendmsg(State(gateway): Shared, request: Request) -> Response {
 
 /// What alpaca-mq has no words for keeps its status: no credentials, a body over the limit.
 fn refused(refusal: &Refusal) -> Response {
-    let mut response = answered(-1, &refusal.text, None);
-    *response.status_mut() = refusal.status;
-    response
+    let (head, _) = refusal.response().into_parts();
+    Response::from_parts(head, answered(-1, &refusal.text, None).into_body())
 }
 
 fn answered(errno: i32, errmsg: &str, log_id: Option<&str>) -> Response {
@@ -143,7 +142,7 @@ async fn carry_out(gateway: &Arc<Gateway>, door: &Door, whole: &Whole) -> Result
     };
     let partition = gateway.producer.partition(&door.topic, record.key.as_deref()).await;
     let ready = Ready { topic: door.topic.clone(), record, partition };
-    match gateway.producer.write(&[ready]).await.pop() {
+    match gateway.producer.write(&[ready], whole.end).await.pop() {
         Some(Err(failure)) => Err(no(&failure.to_string())),
         Some(Ok(_)) | None => Ok(log_id),
     }

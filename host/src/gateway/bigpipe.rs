@@ -117,7 +117,7 @@ async fn carry_out(gateway: &Arc<Gateway>, whole: &Whole) -> Result<(), (i32, &'
         BUG
     })?;
     let ready = Ready { topic: topic.to_owned(), record, partition };
-    match gateway.producer.write(&[ready]).await.pop() {
+    match gateway.producer.write(&[ready], whole.end).await.pop() {
         Some(Err(failure)) => {
             tracing::warn!(topic, %failure, "a call could not be written");
             Err(BUG)

@@ -25,6 +25,7 @@ use axum::response::Response;
 use axum::routing::{any, post};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use tokio::time::Instant;
 
 use self::access::Access;
 use self::produce::Producer;
@@ -151,12 +152,15 @@ struct Whole {
     headers: HeaderMap,
     query: String,
     body: Bytes,
+    /// When it has to be answered.
+    end: Instant,
     /// Of the budget; held until it is answered.
     _share: Share,
 }
 
 impl Gateway {
     async fn whole(&self, request: Request) -> Result<Whole, Refusal> {
+        let end = Instant::now() + self.timeout;
         let (parts, body) = request.into_parts();
         let read = body::read(&parts.headers, body, self.body_bytes, self.timeout, &self.bodies).await?;
         Ok(Whole {
@@ -164,6 +168,7 @@ impl Gateway {
             query: parts.uri.query().unwrap_or_default().to_owned(),
             headers: parts.headers,
             body: read.0,
+            end,
             _share: read.1,
         })
     }

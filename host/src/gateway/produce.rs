@@ -141,9 +141,8 @@ impl Producer {
         }
     }
 
-    /// Writes all, in their order, and tells each one's own result (S208).
-    pub async fn write(&self, all: &[Ready]) -> Vec<Result<Position, Failure>> {
-        let end = Instant::now() + self.timeout;
+    /// Writes all, in their order, and tells each one's own result (S208). `end`: when it has to be known.
+    pub async fn write(&self, all: &[Ready], end: Instant) -> Vec<Result<Position, Failure>> {
         let mut results = Vec::with_capacity(all.len());
         let mut rest = all;
         while !rest.is_empty() {

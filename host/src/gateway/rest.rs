@@ -74,7 +74,7 @@ async fn carry_out(gateway: &Arc<Gateway>, request: Request) -> Result<Response,
         let text = "too many messages wait for Kafka: try again";
         return Err(Refusal::later(StatusCode::SERVICE_UNAVAILABLE, text, 1));
     };
-    let results = gateway.producer.write(&all).await;
+    let results = gateway.producer.write(&all, whole.end).await;
     answer_of(is_list, &all, &log_ids, results)
 }
 
