@@ -138,7 +138,8 @@ fn look(bytes: &[u8]) -> Result<(), Refusal> {
 }
 
 fn code_of(engine: &Engine, component: &Component) -> Result<Code, Refusal> {
-    let exports = |name: &str| component.get_export_index(None, format!("drover:plugin/{name}@0.1.0").as_str());
+    let exports =
+        |name: &str| component.get_export_index(None, format!("drover:plugin/{name}@0.1.0").as_str());
     let mismatch = |it: wasmtime::Error| Refusal::Mismatch(format!("{it:#}"));
     if exports("message-handler").is_some() {
         check_imports(engine, component, "handler", "selection")?;
