@@ -83,7 +83,7 @@ fn a_command_is_removed_with_work_queued() {
     case.produce(&topic, (0..10).map(|it| Send::command("pay").value(it.to_string())));
     service.got(1);
     let shop = host.path().with_file_name("apps").join("shop.yaml");
-    std::fs::write(&shop, service.app("commands: [other]")).unwrap();
+    std::fs::write(&shop, service.app("commands: [other]\norder: partition")).unwrap();
     host.block_on(host.control().reload()).unwrap();
     gate.open();
     case.committed(&topic, &[10]);

@@ -17,6 +17,9 @@
 //!
 //! The broker is embedded, or Apache Kafka with `DROVER_TEST_BROKER=apache`: the same tests, the same promises.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(clippy::too_many_lines, reason = "tables and stories read best whole")]
+
 mod admin;
 mod config;
 mod dead;

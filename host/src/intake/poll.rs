@@ -220,7 +220,7 @@ impl Poll {
                 committed: it.committed,
                 open: it.handed,
                 bytes: it.bytes,
-                gate: if it.paused { Some("window") } else { None },
+                gate: (it.paused || it.room() == 0).then_some("window"),
             })
             .collect();
         let sum = |part: fn(&super::lane::Lane) -> u64| self.books.iter().map(part).sum::<u64>();

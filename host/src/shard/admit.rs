@@ -137,7 +137,7 @@ impl Shard {
         let here = Rc::new(RouteHere {
             app: self.app_here(&live, route),
             handler: live.plugins.get(&route.handler).cloned(),
-            gate: Gate::new(route.concurrency.div_ceil(self.count)),
+            gate: Gate::new(share_of(route.concurrency, self.index, self.count)),
             rate: route.rate.map(|it| self.shared.rates.of(&route.name, it)),
             counters: RefCell::default(),
             route: Arc::clone(route),
@@ -180,6 +180,15 @@ impl Shard {
             Rc::new(AppHere::new((Arc::clone(app), Arc::clone(&route.selector)), servers, commands, plugin));
         self.apps.borrow_mut().insert(place, Rc::clone(&here));
         Some(here)
+    }
+}
+
+/// What one shard may have under way of a route's places; all shards' shares are the whole, but at least one each.
+fn share_of(places: u32, index: u32, count: u32) -> u32 {
+    match places {
+        // No limit.
+        0 => 0,
+        _ => (places / count + u32::from(index < places % count)).max(1),
     }
 }
 

@@ -215,10 +215,6 @@ impl ChildHost {
     pub fn wait(&mut self) -> Option<i32> {
         self.0.wait().unwrap().code()
     }
-
-    pub fn is_running(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
-    }
 }
 
 impl Drop for ChildHost {

@@ -12,7 +12,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers as _, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
-use rdkafka::util::Timeout;
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 
 const WAIT: Duration = Duration::from_secs(30);
@@ -306,12 +305,5 @@ impl ProducerContext for Reports {
         };
         let (number, report) = *opaque;
         let _ = report.send((number, place));
-    }
-}
-
-impl Kafka {
-    /// Waits until the producer has nothing left, for a clean end.
-    pub fn flush(&self) {
-        self.producer.flush(Timeout::After(WAIT)).unwrap();
     }
 }

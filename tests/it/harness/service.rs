@@ -7,15 +7,13 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use super::wait::{eventually, eventually_is};
+use super::wait::eventually_is;
 
 /// What came, in order of arrival.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Place in the order of arrival, from 0.
     pub number: usize,
-    /// Which connection it came by, from 0.
-    pub connection: usize,
     pub method: String,
     pub path: String,
     /// Names in lower case.
@@ -197,8 +195,7 @@ impl Service {
     /// Waits until so many requests have come, at least; gives them all.
     #[track_caller]
     pub fn got(&self, count: usize) -> Vec<Request> {
-        let seen = || self.count();
-        eventually(&format!("{count} requests; {} came", seen()), || (seen() >= count).then_some(()));
+        eventually_is("requests came", &count, || self.count().min(count));
         self.requests()
     }
 
@@ -206,7 +203,7 @@ impl Service {
     #[track_caller]
     pub fn got_messages(&self, count: usize) -> Vec<Request> {
         let different = || self.requests().iter().map(Request::id).collect::<HashSet<_>>().len();
-        eventually_is("different messages at the service", &true, || different() >= count);
+        eventually_is("different messages at the service", &count, || different().min(count));
         self.requests()
     }
 }
@@ -261,20 +258,20 @@ fn accept(inner: &Arc<Inner>, listener: &TcpListener) {
             return;
         }
         let Ok(stream) = stream else { continue };
-        let connection = inner.connections.fetch_add(1, Ordering::Relaxed);
+        inner.connections.fetch_add(1, Ordering::Relaxed);
         let inner = Arc::clone(inner);
         std::thread::spawn(move || {
             // The peer may go at any time.
-            let _ = serve(&inner, &stream, connection);
+            let _ = serve(&inner, &stream);
             let _ = stream.shutdown(Shutdown::Both);
         });
     }
 }
 
-fn serve(inner: &Inner, stream: &TcpStream, connection: usize) -> std::io::Result<()> {
+fn serve(inner: &Inner, stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
-    while let Some(mut request) = read(&mut reader, connection)? {
+    while let Some(mut request) = read(&mut reader)? {
         let number = {
             let mut book = inner.book.lock().unwrap();
             let number = book.requests.len();
@@ -308,7 +305,7 @@ fn serve(inner: &Inner, stream: &TcpStream, connection: usize) -> std::io::Resul
 }
 
 /// None at the end of the connection.
-fn read(reader: &mut BufReader<&TcpStream>, connection: usize) -> std::io::Result<Option<Request>> {
+fn read(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Request>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -326,7 +323,7 @@ fn read(reader: &mut BufReader<&TcpStream>, connection: usize) -> std::io::Resul
     let length = headers.iter().find(|it| it.0 == "content-length").map_or(0, |it| it.1.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Some(Request { number: 0, connection, method, path, headers, body }))
+    Ok(Some(Request { number: 0, method, path, headers, body }))
 }
 
 /// Whether the connection goes on.

@@ -35,7 +35,6 @@ fn faulty(message: Message) -> Result<Action> {
         "retry" => finish(retry("told to")),
         "reject" => finish(reject("told", "told to")),
         "park" => finish(park("told to")),
-        "throttle-once" if message.attempt == 1 => finish(throttled("told to", Some(1))),
         "emit" => emit_and(&message, deliver(post("/"))),
         "emit-reject" => emit_and(&message, finish(reject("told", "told to"))),
         "error" => Err(Error::retry("told to")),
