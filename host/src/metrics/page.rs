@@ -435,3 +435,70 @@ fn plugins(page: &mut Page, counters: &Counters) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::metrics::{Door, PluginTable, RouteKey};
+
+    fn counters() -> Counters {
+        let plugins = PluginTable::default();
+        let label = [("shop".to_owned(), "a\"b".to_owned())];
+        plugins.of("first").add("seen_total", 2, &label);
+        plugins.of("second").set("seen", 1.5, &[]);
+        plugins.of("second").observe("size", 3.0, &[]);
+        let counters = Counters::new(plugins);
+        let text = |it: &str| Arc::from(it);
+        let key = RouteKey { group: text("g"), topic: text("t"), route: text("shop/pay") };
+        // Two shards are one sum.
+        for shard in 0..2 {
+            let route = counters.route(&key, shard);
+            route.attempt();
+            route.ended("done");
+            route.plugin_failed("trap");
+            route.answered(std::time::Duration::from_millis(7));
+        }
+        counters.gateway.received();
+        counters.gateway.answered(Door::Alpaca, "ok");
+        counters
+    }
+
+    /// S134, S138.
+    #[test]
+    fn both_formats() {
+        let picture = Picture::default();
+        let plain = render(&counters(), &picture, Format::Plain);
+        let open = render(&counters(), &picture, Format::OpenMetrics);
+        let of_both = [
+            r#"drover_messages_total{group="g",topic="t",route="shop/pay",outcome="done"} 2"#,
+            r#"drover_handler_failures_total{group="g",topic="t",route="shop/pay",kind="trap"} 2"#,
+            r#"drover_answer_seconds_bucket{le="0.01",group="g",topic="t",route="shop/pay"} 2"#,
+            r#"drover_answer_seconds_count{group="g",topic="t",route="shop/pay"} 2"#,
+            r#"drover_gateway_requests_total{door="alpaca",result="ok"} 1"#,
+            r#"drover_plugin_seen_total{plugin="first",shop="a\"b"} 2"#,
+            r#"drover_plugin_seen_gauge{plugin="second"} 1.5"#,
+            r#"drover_plugin_size_sum{plugin="second"} 3.0"#,
+        ];
+        for line in of_both {
+            assert!(plain.lines().any(|it| it == line), "{line}\n{plain}");
+            assert!(open.lines().any(|it| it == line), "{line}\n{open}");
+        }
+        assert!(plain.contains("# HELP drover_attempts_total Attempts to deliver a message\n# TYPE drover_attempts_total counter\n"));
+        assert!(open.contains("# TYPE drover_attempts counter\n") && open.ends_with("# EOF\n"));
+        assert!(!plain.contains("# EOF") && !plain.contains("# UNIT"));
+    }
+
+    /// No family stands there twice, whatever plugins call theirs.
+    #[test]
+    fn names_are_used_once() {
+        let plain = render(&counters(), &Picture::default(), Format::Plain);
+        let mut names: Vec<_> =
+            plain.lines().filter_map(|it| it.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
