@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::{Admin, Shared};
 use crate::control::Control;
-use crate::metrics::page::{self, GroupNumbers, LaneNumbers, Picture, ServerNumbers};
+use crate::metrics::page;
+use crate::metrics::picture::{GroupNumbers, LaneNumbers, Picture, ServerNumbers};
 use crate::metrics::{RouteKey, RouteSum};
 use crate::web::answer;
 

@@ -43,7 +43,7 @@ pub async fn servers(State(admin): Shared) -> Response {
         Ok(control) => control,
         Err(refusal) => return refusal.response(),
     };
-    let server = |it: &crate::metrics::page::ServerNumbers| {
+    let server = |it: &crate::metrics::picture::ServerNumbers| {
         json!({
             "app": it.app, "server": it.server, "in_flight": it.in_flight,
             "latency_ms": it.latency_ewma_us as f64 / 1e3, "requests": it.requests, "failures": it.failures,

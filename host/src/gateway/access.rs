@@ -215,7 +215,7 @@ mod tests {
         let of = |shown: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("authorization", format!("Bearer {shown}").parse().unwrap());
-            access.of(&headers).map(Clone::clone)
+            access.of(&headers).cloned()
         };
         let (all, one) = (of("all").unwrap(), of("one").unwrap());
         assert_eq!(of("none").map(|_| ()).unwrap_err().status, StatusCode::UNAUTHORIZED);

@@ -4,6 +4,7 @@
 mod gateway;
 mod histogram;
 pub mod page;
+pub mod picture;
 mod plugin;
 mod route;
 
