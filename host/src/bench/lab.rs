@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use super::Plan;
 use super::bare::Bare;
 use super::child::Child;
+use super::host_config::{self, Setting};
 use super::load::{Load, Producer};
 use super::machine::{self, Disturbance, Moment};
 use super::sink::{Arrivals, Latency};
-use super::{Plan, host_config};
+use crate::kafka::ClientSettings;
+use crate::kafka::topics::{NewTopicSettings, Topics};
 
 /// Who carries the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,9 @@ pub struct Lab {
     /// Of this measurement: topics and groups of an earlier one are not ours.
     tag: String,
 }
+
+/// Of every topic.
+pub const PARTITIONS: i32 = 12;
 
 /// How long a contestant may take to its first message, and then in all.
 const FIRST_WITHIN: Duration = Duration::from_secs(60);
@@ -106,10 +112,17 @@ impl Lab {
         &self.folder.path
     }
 
-    /// A topic's name that no other measurement uses.
-    pub fn topic(&mut self, of: &str) -> String {
+    /// Makes a topic that no other measurement uses.
+    pub fn new_topic(&mut self, of: &str) -> anyhow::Result<String> {
         self.runs += 1;
-        format!("{}-{of}-{}", self.tag, self.runs)
+        let name = format!("{}-{of}-{}", self.tag, self.runs);
+        let brokers = self.brokers.split(',').map(str::to_owned).collect();
+        let topics = Topics::new(&ClientSettings { brokers, ..ClientSettings::default() })?;
+        let partitions = PARTITIONS;
+        let new = NewTopicSettings { name: name.clone(), partitions, replication: -1, config: Vec::new() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(topics.ensure(&new))?;
+        Ok(name)
     }
 
     /// Starts it as a group of its own and waits until it has carried the whole topic.
@@ -159,32 +172,51 @@ impl Lab {
             Contestant::Pool { .. } => "bench-pool",
             Contestant::Conn { .. } => "bench-conn",
             Contestant::Raw => "bench-drop",
-            Contestant::Drover | Contestant::DroverDrop => {
-                let folder = self.folder.path.join(&name);
-                let drops = contestant == Contestant::DroverDrop;
-                let config = host_config::write(&folder, &bare, self.shards, drops)?;
-                let arguments = ["run".to_owned(), "--config".to_owned(), config.display().to_string()];
-                return Child::start(&name, &arguments, &self.folder.path);
-            }
+            Contestant::Drover => return self.host(&name, &bare, "forward", None),
+            Contestant::DroverDrop => return self.host(&name, &bare, "drop-all", None),
         };
         let arguments: Vec<String> = [role.to_owned()].into_iter().chain(bare.arguments()).collect();
         Child::start(&name, &arguments, &self.folder.path)
     }
 
-    fn expect(&mut self, count: u64, stamped: bool) -> anyhow::Result<()> {
+    fn host(&self, name: &str, bare: &Bare, handler: &str, admin: Option<String>) -> anyhow::Result<Child> {
+        let setting = Setting { shards: self.shards, handler: handler.to_owned(), admin };
+        let config = host_config::write(&self.folder.path.join(name), bare, &setting)?;
+        let arguments = ["run".to_owned(), "--config".to_owned(), config.display().to_string()];
+        Child::start(name, &arguments, &self.folder.path)
+    }
+
+    /// Starts drover with a handler that drops, which can be replaced at the door. Gives the handler's name:
+    /// an upload stays with the broker, so it is a new one each time.
+    pub fn start_replaceable(&mut self, load: &Load, admin: &str) -> anyhow::Result<(Child, String)> {
+        self.runs += 1;
+        let name = format!("{}-swap-{}", self.tag, self.runs);
+        let bare = Bare {
+            brokers: self.brokers.clone(),
+            topic: load.topic.clone(),
+            group: name.clone(),
+            partitions: load.partitions,
+            messages: load.messages,
+            sink: self.sink_address.clone(),
+            in_flight: 0,
+        };
+        Ok((self.host(&name, &bare, &name, Some(admin.to_owned()))?, name))
+    }
+
+    pub fn expect(&mut self, count: u64, stamped: bool) -> anyhow::Result<()> {
         self.sink.say(&format!("expect {count}{}", if stamped { " stamped" } else { "" }))?;
         // What a contestant that is gone had under way may still be told of.
         while self.sink.line_within(Duration::from_secs(10))? != "ready" {}
         Ok(())
     }
 
-    fn first(&mut self, child: &mut Child) -> anyhow::Result<()> {
+    pub fn first(&mut self, child: &mut Child) -> anyhow::Result<()> {
         let line = self.line(child, FIRST_WITHIN)?;
         anyhow::ensure!(line == "first", "the sink says {line:?}");
         Ok(())
     }
 
-    fn last(&mut self, child: &mut Child) -> anyhow::Result<Arrivals> {
+    pub fn last(&mut self, child: &mut Child) -> anyhow::Result<Arrivals> {
         let line = self.line(child, LAST_WITHIN)?;
         serde_json::from_str(&line).with_context(|| format!("the sink says {line:?}"))
     }

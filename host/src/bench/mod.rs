@@ -21,6 +21,7 @@ mod progress;
 mod races;
 mod rows;
 pub mod sink;
+mod swap;
 mod table;
 
 use std::time::Duration;
@@ -30,7 +31,6 @@ use anyhow::Context as _;
 use self::lab::Lab;
 use self::progress::Progress;
 use self::races::Races;
-use self::rows::{Limit, Row};
 pub use self::table::Table;
 
 /// What is to be measured.
@@ -112,16 +112,9 @@ pub fn run(plan: &Plan) -> anyhow::Result<Table> {
         table.rows.extend(calls::rows(plan.call_round)?);
     }
     if plan.wants(Part::Swap) {
-        table.rows.push(swap_row());
+        table.rows.push(swap::row(plan, &progress)?);
     }
     Ok(table)
-}
-
-/// THE PLACE FOR THE SWAP: run a `Contestant::Drover` with an admin door under a paced load, PUT another
-/// component to /v1/plugins/{name}, and take the time until the sink gets the first request of it.
-fn swap_row() -> Row {
-    Row::missing("upload → first message on the new version", "ms", "not measured yet")
-        .gate(Limit::AtMost(250.0))
 }
 
 /// The embedded broker in a process of its own, until stdin ends; its address is its first line.

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use super::lab::{Contestant, Lab, Run};
+use super::lab::{Contestant, Lab, PARTITIONS, Run};
 use super::load::{Load, Producer};
 use super::progress::Progress;
 use super::rows::{Limit, Row, median, ratios};
 use super::table::Table;
 use super::{Part, Plan};
-use crate::kafka::ClientSettings;
-use crate::kafka::topics::{NewTopicSettings, Topics};
 
-const PARTITIONS: i32 = 12;
 const KEYS: u64 = 100_000;
 const IN_FLIGHT: usize = 128;
 const PACE_A_SECOND: u64 = 500;
@@ -138,7 +135,7 @@ impl<'a> Races<'a> {
         let messages = (PACE_A_SECOND as f64 * self.plan.latency.as_secs_f64()) as u64;
         let mut topics = Vec::new();
         for _ in 0..self.plan.pairs * 2 {
-            topics.push(self.topic("pace")?);
+            topics.push(self.lab.new_topic("pace")?);
         }
         let bytes = self.plan.bytes;
         let field = [Contestant::Pool { in_flight: IN_FLIGHT }, Contestant::Drover];
@@ -186,26 +183,11 @@ impl<'a> Races<'a> {
     }
 
     fn filled(&mut self, of: &str, messages: u64, keys: u64) -> anyhow::Result<Load> {
-        let topic = self.topic(of)?;
+        let topic = self.lab.new_topic(of)?;
         let load = Load { topic, messages, bytes: self.plan.bytes, partitions: PARTITIONS, keys };
         self.progress.say(&format!("filling {}", load.topic));
         Producer::new(&self.lab.brokers, 5)?.fill(&load, &self.progress)?;
         Ok(load)
-    }
-
-    fn topic(&mut self, of: &str) -> anyhow::Result<String> {
-        let name = self.lab.topic(of);
-        let brokers = self.lab.brokers.split(',').map(str::to_owned).collect();
-        let topics = Topics::new(&ClientSettings { brokers, ..ClientSettings::default() })?;
-        let new = NewTopicSettings {
-            name: name.clone(),
-            partitions: PARTITIONS,
-            replication: -1,
-            config: Vec::new(),
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(topics.ensure(&new))?;
-        Ok(name)
     }
 }
 

@@ -86,31 +86,31 @@ impl Bench {
 #[derive(Debug, Subcommand)]
 pub enum Part {
     /// The service that counts.
-    #[command(hide = true)]
-    BenchSink,
+    #[command(name = "bench-sink", hide = true)]
+    Sink,
     /// The embedded broker, in memory.
-    #[command(hide = true)]
-    BenchBroker,
+    #[command(name = "bench-broker", hide = true)]
+    Broker,
     /// The bare loop of a pooled client.
-    #[command(hide = true)]
-    BenchPool(Bare),
+    #[command(name = "bench-pool", hide = true)]
+    Pool(Bare),
     /// The bare loop of connections held by hand.
-    #[command(hide = true)]
-    BenchConn(Bare),
+    #[command(name = "bench-conn", hide = true)]
+    Conn(Bare),
     /// The bare loop that drops everything.
-    #[command(hide = true)]
-    BenchDrop(Bare),
+    #[command(name = "bench-drop", hide = true)]
+    Drop(Bare),
 }
 
 impl Part {
     pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         telemetry::start();
         match self {
-            Part::BenchSink => sink::run()?,
-            Part::BenchBroker => bench::broker(out)?,
-            Part::BenchPool(bare) => pool::run(&bare)?,
-            Part::BenchConn(bare) => conn::run(&bare)?,
-            Part::BenchDrop(bare) => batch::drop_all(&bare)?,
+            Part::Sink => sink::run()?,
+            Part::Broker => bench::broker(out)?,
+            Part::Pool(bare) => pool::run(&bare)?,
+            Part::Conn(bare) => conn::run(&bare)?,
+            Part::Drop(bare) => batch::drop_all(&bare)?,
         }
         Ok(ExitCode::SUCCESS)
     }
