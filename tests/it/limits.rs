@@ -113,20 +113,20 @@ fn a_full_window_pauses_and_resumes() {
     let service = Service::start(move |_| Answer::held(&held));
     let topic = case.topic("orders", 1);
     let keys = "order: none\nconcurrency: 10000\ntimeout-ms: 120000";
-    let host = case.host().reads(&topic, "window: 100").app("shop", &service.app(keys)).start();
+    let host = case.host().reads(&topic, "window: 128").app("shop", &service.app(keys)).start();
     case.produce(&topic, numbered(5_000));
-    service.got(100);
+    service.got(128);
     let lane = eventually("the window's gate", || {
         let lane = host.control().report().groups[0].lanes.first().cloned()?;
         lane.gate.is_some().then_some(lane)
     });
-    assert_eq!((lane.open, service.count()), (100, 100), "no more than the window is open");
+    assert_eq!((lane.open, service.count()), (128, 128), "no more than the window is open");
     gate.open();
     case.committed(&topic, &[5_000]);
     eventually_is("no gate", &None, || host.control().report().groups[0].lanes[0].gate);
     host.stop();
     assert_eq!(service.count(), 5_000);
-    assert!(service.most_open() <= 100);
+    assert!(service.most_open() <= 128);
 }
 
 /// P11: a message over the whole budget goes through, by itself. S22: 20 MB.

@@ -14,6 +14,8 @@
 //! - [`admin`]: the operators' door: what it tells and what it changes
 //! - [`kill`]: kill -9 at named places
 //! - [`config`]: good and bad files
+//! - [`tidy`]: the house rules
+//! - [`promises`]: that `docs/promises.md` is complete, and its tests are real
 //!
 //! The broker is embedded, or Apache Kafka with `DROVER_TEST_BROKER=apache`: the same tests, the same promises.
 
@@ -31,9 +33,11 @@ mod kill;
 mod limits;
 mod order;
 mod plugins;
+mod promises;
 mod rebalance;
 mod retry;
 mod shutdown;
+mod tidy;
 mod upstream;
 
 /// Not a test: what `harness::Setup::spawn` starts in a process of its own.

@@ -150,7 +150,8 @@ fn each_command_has_its_own_plugins() {
         service.requests().iter().filter(|it| it.said("drover-command") == command).count()
     };
     assert_eq!((count(&first, "last"), count(&second, "last")), (0, 10));
-    assert_eq!((count(&first, "plain"), count(&second, "plain")), (5, 5));
+    assert_eq!(count(&first, "plain") + count(&second, "plain"), 10);
+    assert!(count(&first, "plain") > 0);
     assert!(
         second
             .requests()

@@ -47,6 +47,7 @@ pub struct ProducerSettings {
 
 impl Default for ProducerSettings {
     fn default() -> Self {
+        // The queue has to hold the largest record, or its dead letter waits for ever.
         Self { queue_kib: 64 << 10, queue_messages: 100_000, timeout_ms: 30_000, message_bytes_max: 21 << 20 }
     }
 }
