@@ -1,6 +1,7 @@
 //! Starts and stops all parts, each on what stands below it. Start goes upwards: what must be there first is
 //! first. Stop goes downwards: no more in, what is in flight ends, commits, leaves.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -8,9 +9,11 @@ use anyhow::Context as _;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::admin::{self, Admin};
 use crate::clock;
 use crate::config::Config;
 use crate::control::{self, Compiled, Control, Desired, Keeper, ledger};
+use crate::gateway;
 use crate::intake::{self, Group, LaneSlots};
 use crate::kafka::ClientSettings;
 use crate::kafka::producer::ProducerSettings;
@@ -22,6 +25,7 @@ use crate::shard::live::Live;
 use crate::shard::work::LaneTable;
 use crate::shard::{self, ShardHandle};
 use crate::upstream::{Directory, Tls};
+use crate::web::{self, Server};
 
 /// What a host is started with.
 pub struct Parts {
@@ -50,6 +54,8 @@ pub struct SideTopic {
 /// A running host.
 pub struct App {
     pub control: Control,
+    gateway: Option<Server>,
+    admin: Option<(Admin, Server)>,
     runtime: Runtime,
     outbox: Outbox,
     groups: Vec<Group>,
@@ -67,6 +73,7 @@ impl App {
             .enable_all()
             .build()
             .context("the control runtime")?;
+        let admin = start_admin(&runtime, parts.config.admin_door())?;
         let engine = Engine::new().map_err(|it| anyhow::anyhow!("the plugin engine: {it:#}"))?;
         let topics = Topics::new(&parts.client).context("the admin client")?;
         topics.reach(REACH).with_context(|| format!("Kafka at {}", parts.client.brokers.join(", ")))?;
@@ -78,7 +85,7 @@ impl App {
         let outbox = Outbox::start(&parts.client, &ProducerSettings::default()).context("the producer")?;
         let directory = Directory::default();
         directory.apply(&desired.apps, clock::now_ms());
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(engine.metrics().clone()));
         let intakes = parts.config.intakes(&desired.routes);
         let (live, live_seen) = watch::channel(Arc::new(live));
         let (ack_senders, acks): (Vec<_>, Vec<_>) = intakes.iter().map(|_| mpsc::channel()).unzip();
@@ -111,19 +118,33 @@ impl App {
             engine: engine.clone(),
             compiled: Arc::clone(&compiled),
             topic: parts.control_topic,
-            counters,
+            counters: Arc::clone(&counters),
             directory: directory.clone(),
             outbox: outbox.clone(),
             groups: groups.iter().map(|it| Arc::clone(&it.report)).collect(),
         });
         let keeper = Keeper::new(engine, parts.source, desired, compiled, followed, live, directory, asked);
         runtime.spawn(keeper.run());
-        Ok(Self { control, runtime, outbox, groups, shards })
+        let gateway = start_gateway(&runtime, parts.config.gateway_door(), &outbox, &counters)?;
+        if let Some((admin, _)) = &admin {
+            admin.ready(control.clone());
+        }
+        Ok(Self { control, gateway, admin, runtime, outbox, groups, shards })
     }
 
     /// Whether every part that has to run does.
     pub fn is_running(&self) -> bool {
         self.groups.iter().all(Group::is_running) && self.shards.iter().all(ShardHandle::is_running)
+    }
+
+    /// Where producers are served.
+    pub fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(|it| it.address)
+    }
+
+    /// Where operators are served.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|it| it.1.address)
     }
 
     pub fn runtime(&self) -> &Runtime {
@@ -132,6 +153,12 @@ impl App {
 
     /// Drains, commits, leaves, and waits for every thread.
     pub fn stop(self) -> anyhow::Result<()> {
+        if let Some((admin, _)) = &self.admin {
+            admin.stopping();
+        }
+        if let Some(gateway) = self.gateway {
+            self.runtime.block_on(gateway.stop(GATEWAY_END));
+        }
         for group in &self.groups {
             group.stop();
         }
@@ -142,10 +169,46 @@ impl App {
             shard.stop();
         }
         let flushed = self.outbox.flush(Duration::from_secs(10)).context("flushing the producer");
+        if let Some((_, admin)) = self.admin {
+            self.runtime.block_on(admin.stop(ADMIN_END));
+        }
         drop(self.control);
         self.runtime.shutdown_timeout(Duration::from_secs(5));
         flushed
     }
+}
+
+/// Requests to publish that are under way may take so long to end.
+const GATEWAY_END: Duration = Duration::from_secs(35);
+const ADMIN_END: Duration = Duration::from_secs(2);
+
+fn start_admin(
+    runtime: &Runtime,
+    door: Option<(String, admin::Config)>,
+) -> anyhow::Result<Option<(Admin, Server)>> {
+    let Some((listen, config)) = door else { return Ok(None) };
+    let admin = Admin::new(&config);
+    let server = serve(runtime, &listen, admin.router()).context("the admin door")?;
+    tracing::info!(address = %server.address, "operators are served");
+    Ok(Some((admin, server)))
+}
+
+fn start_gateway(
+    runtime: &Runtime,
+    door: Option<(String, gateway::Config)>,
+    outbox: &Outbox,
+    counters: &Arc<Counters>,
+) -> anyhow::Result<Option<Server>> {
+    let Some((listen, config)) = door else { return Ok(None) };
+    let router = gateway::router(&config, outbox.clone(), Arc::clone(counters));
+    let server = serve(runtime, &listen, router).context("the gateway")?;
+    tracing::info!(address = %server.address, "producers are served");
+    Ok(Some(server))
+}
+
+fn serve(runtime: &Runtime, listen: &str, router: axum::Router) -> anyhow::Result<Server> {
+    let listener = runtime.block_on(web::bind(listen)).with_context(|| format!("listening on {listen}"))?;
+    Ok(Server::start(runtime.handle(), listener, router, web::Config::default())?)
 }
 
 /// The first build of what runs: a host that cannot run all of its files does not start.

@@ -1,5 +1,6 @@
 //! drover: pulls messages from Kafka and pushes them to services.
 
+pub mod admin;
 pub mod app;
 pub mod bench;
 pub mod cli;
@@ -8,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod domain;
 mod failpoint;
+pub mod gateway;
 pub mod intake;
 pub mod kafka;
 pub mod metrics;
@@ -16,5 +18,6 @@ pub mod plugin;
 pub mod shard;
 pub mod telemetry;
 pub mod upstream;
+pub mod web;
 pub mod wire;
 pub mod yaml;

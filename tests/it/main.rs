@@ -10,6 +10,8 @@
 //! - [`gaps`]: holes in the log, and where a group begins
 //! - [`rebalance`]: hosts that come and go
 //! - [`shutdown`]: signals
+//! - [`gateway`]: the producers' door: what is answered "ok" is in Kafka, all else is answered with an error
+//! - [`admin`]: the operators' door: what it tells and what it changes
 //! - [`kill`]: kill -9 at named places
 //! - [`config`]: good and bad files
 //! - [`tidy`]: the house rules
@@ -20,10 +22,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![allow(clippy::too_many_lines, reason = "tables and stories read best whole")]
 
+mod admin;
 mod config;
 mod dead;
 mod deliver;
 mod gaps;
+mod gateway;
 mod harness;
 mod kill;
 mod limits;

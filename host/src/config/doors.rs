@@ -1,6 +1,6 @@
 //! Sections `gateway` and `admin`: who may come in, and where.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,10 @@ pub struct Gateway {
     pub rate: Option<Limit>,
     /// Time for a request, reading and Kafka's answer included, in ms.
     pub timeout_ms: Millis,
+    /// Opens `/sendmsg`, as alpaca-mq's clients call it.
+    pub alpaca: Option<AlpacaDoor>,
+    /// Opens `/rpc/call`, as bigpipe's clients call it.
+    pub bigpipe: Option<BigpipeDoor>,
 }
 
 impl Default for Gateway {
@@ -44,8 +48,45 @@ impl Default for Gateway {
             accept_queue: Within::new(10_000),
             rate: None,
             timeout_ms: Within::new(30_000),
+            alpaca: None,
+            bigpipe: None,
         }
     }
+}
+
+/// `/sendmsg`, as alpaca-mq's clients call it. They keep the order of a key only if all of the topic's
+/// producers place keys as they do: this topic's keys are placed so, whichever door they come by.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct AlpacaDoor {
+    /// Where its messages go. Unless written: the gateway's default topic.
+    pub topic: Option<TopicName>,
+    /// Requests a second. Unless written: the gateway's.
+    pub rate: Option<Limit>,
+    /// Commands, each `true` or `false`; one that is not named is refused. Empty: those of the gateway.
+    pub commands: BTreeMap<String, bool>,
+    /// Lets callers in without one of the gateway's credentials, which alpaca-mq's clients cannot show.
+    pub without_credentials: bool,
+}
+
+/// `/rpc/call`, as bigpipe's clients call it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct BigpipeDoor {
+    /// Who may call.
+    pub acl: Vec<AclEntry>,
+}
+
+/// A caller of `/rpc/call`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct AclEntry {
+    /// The caller's name. Required.
+    pub name: String,
+    /// Its secret, `{env: NAME}` or `{file: PATH}`. Required.
+    pub secret: Option<OrShort<SecretText>>,
+    /// Where its calls go. Required.
+    pub topic: TopicName,
 }
 
 /// A producer: a name and a secret, and what they open.
@@ -102,6 +143,15 @@ pub(super) fn check_gateway(
             problems.push(Problem::error(at.place(), message).help(help));
         }
     };
+    check_ancestors(gateway, &open, at, problems);
+    if let Some(topic) = gateway.alpaca.as_ref().and_then(|it| it.topic.as_ref()) {
+        known(topic, at.key("alpaca").key("topic"), problems);
+    }
+    for (index, entry) in gateway.bigpipe.iter().flat_map(|it| &it.acl).enumerate() {
+        if !entry.topic.as_str().is_empty() {
+            known(&entry.topic, at.key("bigpipe").key("acl").item(index).key("topic"), problems);
+        }
+    }
     if let Some(topic) = &gateway.default_topic {
         known(topic, at.key("default-topic"), problems);
     }
@@ -124,6 +174,45 @@ pub(super) fn check_gateway(
         }
         for (index, topic) in credential.topics.iter().enumerate() {
             known(topic, here.key("topics").item(index), problems);
+        }
+    }
+}
+
+/// `open`: the gateway's topics.
+fn check_ancestors(
+    gateway: &Gateway,
+    open: &BTreeSet<&TopicName>,
+    at: Cursor<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    if let Some(alpaca) = &gateway.alpaca
+        && alpaca.topic.is_none()
+        && gateway.default_topic.is_none()
+        && open.len() != 1
+    {
+        let message = "nothing says where messages to `/sendmsg` go";
+        let place = at.key("alpaca").place();
+        problems
+            .push(Problem::error(place, message).help("add `topic: …`, or `default-topic` to the gateway"));
+    }
+    let acl = gateway.bigpipe.iter().flat_map(|it| &it.acl).enumerate();
+    let mut names = HashMap::new();
+    for (index, entry) in acl {
+        let here = at.key("bigpipe").key("acl").item(index);
+        let missing = [
+            ("name", entry.name.is_empty()),
+            ("secret", entry.secret.is_none()),
+            ("topic", entry.topic.as_str().is_empty()),
+        ];
+        for (key, _) in missing.into_iter().filter(|it| it.1) {
+            let problem = Problem::error(here.key(key).place(), format!("a caller without `{key}`"));
+            problems.push(problem.help(format!("add `{key}: …`")));
+        }
+        let place = here.key("name").place();
+        if let Some(first) = names.insert(&entry.name, place.clone()) {
+            let problem = Problem::error(place, format!("a second caller `{}`", entry.name));
+            problems
+                .push(problem.note(format!("the first one stands at {first}")).help("rename one of them"));
         }
     }
 }

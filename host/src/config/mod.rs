@@ -13,6 +13,7 @@
 mod app_file;
 mod build;
 mod doors;
+mod doors_parts;
 mod files;
 mod groups;
 mod kafka;
@@ -44,7 +45,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use app_file::{AppFile, Command};
-pub use doors::{Admin, Credential, Gateway};
+pub use doors::{AclEntry, Admin, AlpacaDoor, BigpipeDoor, Credential, Gateway};
 pub use files::{Disk, Files, Memory};
 pub use groups::{Format, Group, SideTopic, Start, Unmatched};
 pub use kafka::Kafka;

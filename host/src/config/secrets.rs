@@ -32,6 +32,13 @@ pub(super) fn resolve(
             one(&mut secret.0, at.key("gateway").key("credentials").item(index).key("secret"));
         }
     }
+    let acl = config.gateway.bigpipe.iter_mut().flat_map(|it| &mut it.acl).enumerate();
+    for (index, entry) in acl {
+        if let Some(secret) = &mut entry.secret {
+            let at = at.key("gateway").key("bigpipe").key("acl").item(index);
+            one(&mut secret.0, at.key("secret"));
+        }
+    }
     if let Some(token) = &mut config.admin.token {
         one(&mut token.0, at.key("admin").key("token"));
     }

@@ -12,6 +12,7 @@ use super::engine::Engine;
 use super::guest::Limits;
 use super::handler::HandlerCode;
 use super::selector::SelectorCode;
+use crate::metrics::PluginMetrics;
 
 /// Largest component that is compiled, in bytes.
 pub const COMPONENT_BYTES_MAX: usize = 32 << 20;
@@ -63,6 +64,8 @@ pub struct Plugin {
     pub digest: String,
     pub config: Arc<BTreeMap<String, String>>,
     pub limits: Limits,
+    /// What its guests count: of its name, through all versions.
+    pub metrics: Arc<PluginMetrics>,
     pub code: Code,
     settings: Settings,
 }
@@ -109,6 +112,7 @@ pub fn compile(engine: &Engine, name: &str, bytes: &[u8], settings: Settings) ->
         digest: digest(bytes),
         settings: settings.clone(),
         config: Arc::new(settings.config),
+        metrics: engine.metrics().of(name),
         limits: settings.limits.unwrap_or(match code {
             Code::Handler(_) => Limits::HANDLER,
             Code::Selector(_) => Limits::SELECTOR,

@@ -13,6 +13,7 @@ use wasmtime::{Config, OptLevel};
 use super::bindings::{handler, selector};
 use super::guest::Guest;
 use super::wasi;
+use crate::metrics::PluginTable;
 
 /// Of the epoch: a call's limit is a number of these.
 pub const TICK: Duration = Duration::from_millis(1);
@@ -21,6 +22,7 @@ pub const TICK: Duration = Duration::from_millis(1);
 #[derive(Clone)]
 pub struct Engine {
     inner: wasmtime::Engine,
+    metrics: PluginTable,
 }
 
 impl Engine {
@@ -50,11 +52,16 @@ impl Engine {
                 thread::sleep(TICK);
             }
         })?;
-        Ok(Self { inner })
+        Ok(Self { inner, metrics: PluginTable::default() })
     }
 
     pub fn inner(&self) -> &wasmtime::Engine {
         &self.inner
+    }
+
+    /// What the plugins of this process count themselves.
+    pub fn metrics(&self) -> &PluginTable {
+        &self.metrics
     }
 
     /// What a handler may import.

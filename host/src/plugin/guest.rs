@@ -106,9 +106,14 @@ pub struct Guest {
 }
 
 impl Guest {
-    pub fn new(plugin: Arc<str>, config: Arc<BTreeMap<String, String>>, limits: &Limits) -> Self {
+    pub fn new(
+        plugin: Arc<str>,
+        config: Arc<BTreeMap<String, String>>,
+        limits: &Limits,
+        metrics: Arc<PluginMetrics>,
+    ) -> Self {
         Self {
-            metrics: Arc::new(PluginMetrics::new(&plugin)),
+            metrics,
             plugin,
             config,
             memory: MemoryLimit { most: limits.memory_bytes, used: 0, refused: false },

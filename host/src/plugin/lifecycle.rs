@@ -21,7 +21,8 @@ pub fn start(
     plugin: &Plugin,
     pre: &InstancePre<Guest>,
 ) -> Result<(Store<Guest>, Instance), Stopped> {
-    let guest = Guest::new(Arc::clone(&plugin.name), Arc::clone(&plugin.config), &plugin.limits);
+    let metrics = Arc::clone(&plugin.metrics);
+    let guest = Guest::new(Arc::clone(&plugin.name), Arc::clone(&plugin.config), &plugin.limits, metrics);
     let mut store = Store::new(engine.inner(), guest);
     store.limiter(|it| &mut it.memory);
     store.set_hostcall_fuel(plugin.limits.hostcall_bytes);

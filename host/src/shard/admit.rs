@@ -1,5 +1,6 @@
 //! A record becomes a job: decoded, routed, and put behind the others of its order key.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::domain::app::{Order, Route};
 use crate::domain::message::Message;
 use crate::domain::outcome::{Failure, Outcome, Stage};
 use crate::domain::routes::Routes;
-use crate::metrics::RouteCounters;
+use crate::metrics::{RouteCounters, RouteKey};
 use crate::plugin::Plugin;
 use crate::wire;
 
@@ -43,6 +44,9 @@ impl Job {
     }
 }
 
+/// A topic's name and what a route counts of it.
+pub type TopicCounters = (Arc<str>, Arc<RouteCounters>);
+
 /// A route as this shard sees it.
 pub struct RouteHere {
     pub route: Arc<Route>,
@@ -50,7 +54,8 @@ pub struct RouteHere {
     pub handler: Option<Arc<Plugin>>,
     pub gate: Gate<Job>,
     pub rate: Option<Arc<SharedRate>>,
-    pub counters: Arc<RouteCounters>,
+    /// Of each topic that it was met in.
+    pub counters: RefCell<Vec<TopicCounters>>,
 }
 
 impl Shard {
@@ -134,11 +139,30 @@ impl Shard {
             handler: live.plugins.get(&route.handler).cloned(),
             gate: Gate::new(share_of(route.concurrency, self.index, self.count)),
             rate: route.rate.map(|it| self.shared.rates.of(&route.name, it)),
-            counters: self.shared.counters.route(&route.name, self.index),
+            counters: RefCell::default(),
             route: Arc::clone(route),
         });
         self.routes.borrow_mut().insert(Arc::as_ptr(route), Rc::clone(&here));
         here
+    }
+
+    /// What a route counts of one topic. Most routes see one: a look at a pointer finds it.
+    pub(super) fn counters(
+        &self,
+        route: &RouteHere,
+        ticket: &Ticket,
+        topic: &Arc<str>,
+    ) -> Arc<RouteCounters> {
+        let known = route.counters.borrow();
+        if let Some((_, it)) = known.iter().find(|it| Arc::ptr_eq(&it.0, topic) || it.0 == *topic) {
+            return Arc::clone(it);
+        }
+        drop(known);
+        let group = self.group_name(ticket);
+        let key = RouteKey { group, topic: Arc::clone(topic), route: Arc::clone(&route.route.name) };
+        let counters = self.shared.counters.route(&key, self.index);
+        route.counters.borrow_mut().push((Arc::clone(topic), Arc::clone(&counters)));
+        counters
     }
 
     fn app_here(&self, live: &super::live::Live, route: &Arc<Route>) -> Option<Rc<AppHere>> {

@@ -22,6 +22,7 @@ use crate::domain::exchange::{Request, Response};
 use crate::domain::outcome::{Failure, Outcome, Stage};
 use crate::domain::retry::Next;
 use crate::failpoint;
+use crate::metrics::RouteCounters;
 use crate::plugin::{Action, Call, Code, Emitted, Stopped};
 use crate::upstream::Server;
 
@@ -66,8 +67,12 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
         }
         // What runs now, not what ran when it was read: a mended route mends what waits.
         let route = shard.current_route(job);
-        route.counters.attempt();
+        let counters = shard.counters(&route, &job.ticket, &job.message.record.topic);
+        counters.attempt();
         let (outcome, emitted) = attempt(shard, job, &route, &mut tries).await;
+        if matches!(outcome, Outcome::Retry { .. } | Outcome::Dead { .. }) {
+            counters.failed();
+        }
         if let Outcome::Retry { failure, .. } = &outcome {
             tracing::debug!(
                 log_id = &*job.message.log_id,
@@ -80,7 +85,7 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
         }
         match route.route.retry.next(outcome, tries.attempt, tries.throttled, shard.random()) {
             Next::Again { pause_ms, counts } => {
-                route.counters.retry();
+                counters.retry();
                 tries.attempt += u32::from(counts);
                 tries.throttled = if counts { 0 } else { tries.throttled + 1 };
                 // Its key waits with it, its place goes to another.
@@ -135,8 +140,11 @@ async fn try_once(
         ..Call::default()
     };
     let group = shard.group_name(&job.ticket);
+    let counters = shard.counters(route, &job.ticket, &message.record.topic);
+    let began_ns = clock::monotonic_ns();
     let handled = shard.slots.handle(handler, message, &group, job.received_ms, call.clone());
-    let handled = handled.map_err(|it| plugin_failure(route, Stage::Handle, &it))?;
+    counters.plugin_ran(since(began_ns));
+    let handled = handled.map_err(|it| plugin_failure(route, &counters, Stage::Handle, &it))?;
     let request = match handled.action {
         Action::Finish(verdict) => return Ok((Outcome::of(verdict, Stage::Handle), handled.emitted)),
         Action::Deliver(request) => request,
@@ -150,7 +158,7 @@ async fn try_once(
     let verdict = shard
         .slots
         .judge(handler, message, &server.address, &response, call)
-        .map_err(|it| plugin_failure(route, Stage::Judge, &it))?
+        .map_err(|it| plugin_failure(route, &counters, Stage::Judge, &it))?
         .unwrap_or_else(|| route.route.success.judge(&response));
     let outcome = Outcome::of(verdict, Stage::Judge);
     if let Outcome::Retry { .. } = &outcome {
@@ -173,11 +181,12 @@ async fn send(
     let group = shard.group_name(&job.ticket);
     let wants_headers =
         matches!(route.handler.as_deref().map(|it| &it.code), Some(Code::Handler(it)) if it.has_judge());
+    let counters = shard.counters(route, &job.ticket, &job.message.record.topic);
     let request = request::build(job, route, server, request, &group, attempt)?;
     let sent = shard.client.send(server, request, timeout, route.route.app.response_bytes_max).await;
     match sent {
         Ok(sent) => {
-            route.counters.answered(sent.took);
+            counters.answered(sent.took);
             Ok(request::response_of(sent, wants_headers))
         }
         Err(error) => Err(Failure::transient(Stage::Send, error.to_string())),
@@ -185,13 +194,17 @@ async fn send(
 }
 
 /// S6: a trap, a loop, a bomb or a bad answer is a failed attempt of this message and nothing else.
-fn plugin_failure(route: &RouteHere, stage: Stage, stopped: &Stopped) -> Failure {
-    route.counters.plugin_failed(stopped.kind.as_str());
+fn plugin_failure(route: &RouteHere, counters: &RouteCounters, stage: Stage, stopped: &Stopped) -> Failure {
+    counters.plugin_failed(stopped.kind.as_str());
     let detail = format!("{} {stopped}", route.route.handler);
     match route.route.on_plugin_failure {
         OnPluginFailure::Retry => Failure::transient(stage, detail),
         OnPluginFailure::Dead => Failure::lasting(stage, detail),
     }
+}
+
+fn since(began_ns: u64) -> Duration {
+    Duration::from_nanos(clock::monotonic_ns() - began_ns)
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -236,7 +236,7 @@ impl Shard {
         let group = self.group_name(ticket);
         let record = ending.record();
         match &ending.route {
-            Some(route) => route.counters.ended(ending.outcome.label()),
+            Some(route) => self.counters(route, ticket, &record.topic).ended(ending.outcome.label()),
             None => self.shared.counters.unrouted(&group, &record.topic, ending.outcome.label()),
         }
         if let Outcome::Dead { code, failure } = &ending.outcome {

@@ -2,6 +2,7 @@
 //! killed.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -81,7 +82,14 @@ impl Setup {
             std::fs::write(apps.join(format!("{name}.yaml")), yaml).unwrap();
         }
         let path = self.dir.join("drover.yaml");
-        std::fs::write(&path, format!("{}groups:\n{}", self.main, self.groups)).unwrap();
+        let mut main = self.main.clone();
+        // Several hosts of this process cannot share a port.
+        for door in ["gateway", "admin"] {
+            if !main.lines().any(|it| it.starts_with(door)) {
+                let _ = writeln!(main, "{door}: {{listen: '127.0.0.1:0'}}");
+            }
+        }
+        std::fs::write(&path, format!("{main}groups:\n{}", self.groups)).unwrap();
         path
     }
 
@@ -134,6 +142,16 @@ pub struct Host {
 impl Host {
     pub fn control(&self) -> &Control {
         &self.app.as_ref().unwrap().control
+    }
+
+    /// Where it serves producers.
+    pub fn gateway(&self) -> SocketAddr {
+        self.app.as_ref().unwrap().gateway_address().unwrap()
+    }
+
+    /// Where it serves operators.
+    pub fn admin(&self) -> SocketAddr {
+        self.app.as_ref().unwrap().admin_address().unwrap()
     }
 
     /// Its `drover.yaml`.

@@ -3,13 +3,14 @@
 mod broker;
 mod case;
 mod host;
+pub mod http;
 mod kafka;
 mod service;
 mod wait;
 
 pub use case::Case;
 pub use host::{ChildHost, Host, Setup, child};
-pub use kafka::Send;
+pub use kafka::{Record, Send};
 pub use service::{Answer, Event, Gate, Port, Request, Service, app_of};
 pub use wait::{eventually, eventually_is};
 

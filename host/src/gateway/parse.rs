@@ -1,0 +1,378 @@
+//! What a request to `/v1/messages` says: JSON in, or raw data with its envelope in the query. Every mistake
+//! is told by the name of its field, with what to do.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::domain::headers;
+use crate::wire::Envelope;
+
+/// One message as it was sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub topic: Option<String>,
+    /// The record's key.
+    pub key: Option<String>,
+    /// The rest.
+    pub envelope: Envelope,
+}
+
+/// Whether the answer is one for each of a list.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Batch {
+    pub messages: Vec<Sent>,
+    pub is_list: bool,
+}
+
+/// Messages of one request.
+const MESSAGES_MAX: usize = 10_000;
+const HEADERS_MAX: usize = 100;
+/// Of a command, a key, a log id.
+const TEXT_BYTES_MAX: usize = 32 << 10;
+
+const FIELDS: [&str; 10] =
+    ["command", "data", "text", "data_base64", "key", "hash_key", "topic", "headers", "log_id", "expires_ms"];
+const QUERY_FIELDS: [&str; 6] = ["command", "key", "hash_key", "topic", "log_id", "expires_ms"];
+
+type Fields<'a> = Vec<(String, &'a RawValue)>;
+
+/// A JSON body.
+pub fn json(body: &[u8]) -> Result<Batch, String> {
+    let fields = object(body).map_err(|it| format!("the body is no JSON object: {it}"))?;
+    let Some((_, list)) = fields.iter().find(|it| it.0 == "messages") else {
+        return Ok(Batch { messages: vec![message(fields, "")?], is_list: false });
+    };
+    if let Some((other, _)) = fields.iter().find(|it| it.0 != "messages") {
+        return Err(format!("`{other}` beside `messages`: write it in each of the messages"));
+    }
+    let list: Vec<&RawValue> =
+        serde_json::from_str(list.get()).map_err(|_| "`messages` has to be a list of objects".to_owned())?;
+    if list.is_empty() {
+        return Err("`messages` is empty: send at least one".to_owned());
+    }
+    if list.len() > MESSAGES_MAX {
+        let length = list.len();
+        return Err(format!("`messages` has {length} of them: send at most {MESSAGES_MAX} in one request"));
+    }
+    let one = |(index, it): (usize, &&RawValue)| {
+        let at = format!("messages[{index}].");
+        let fields = object(it.get().as_bytes())
+            .map_err(|_| format!("`messages[{index}]` has to be an object with a `command`"))?;
+        message(fields, &at)
+    };
+    let messages = list.iter().enumerate().map(one).collect::<Result<_, _>>()?;
+    Ok(Batch { messages, is_list: true })
+}
+
+/// A body that is the data itself.
+pub fn raw(query: &str, content_type: Option<&str>, body: Bytes) -> Result<Batch, String> {
+    let mut sent = Sent { topic: None, key: None, envelope: Envelope::new("", Some(body)) };
+    let mut named: Vec<String> = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if named.iter().any(|it| *it == name) {
+            return Err(format!("`{name}` stands twice in the query"));
+        }
+        if let Some(text) = delay_refused("", &name) {
+            return Err(text);
+        }
+        if !QUERY_FIELDS.contains(&&*name) {
+            return Err(format!(
+                "`{name}` is no field that the query may have; these are: {}",
+                QUERY_FIELDS.join(", ")
+            ));
+        }
+        let text = value.into_owned();
+        limit(&format!("`{name}`"), &text)?;
+        put(&mut sent, "", &name, text)?;
+        named.push(name.into_owned());
+    }
+    if sent.envelope.command.is_empty() {
+        return Err(missing_command(""));
+    }
+    if let Some(content_type) = content_type {
+        let mut block = Vec::new();
+        headers::push(&mut block, b"content-type", Some(content_type.as_bytes()));
+        sent.envelope.headers = block.into();
+    }
+    Ok(Batch { messages: vec![sent], is_list: false })
+}
+
+/// The members of an object in their order; a name that comes twice stands twice.
+fn object(text: &[u8]) -> Result<Fields<'_>, String> {
+    struct Members;
+    impl<'de> serde::de::Visitor<'de> for Members {
+        type Value = Fields<'de>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(member) = map.next_entry::<String, &RawValue>()? {
+                all.push(member);
+            }
+            Ok(all)
+        }
+    }
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let fields = serde::Deserializer::deserialize_map(&mut json, Members).map_err(|it| it.to_string())?;
+    json.end().map_err(|it| it.to_string())?;
+    Ok(fields)
+}
+
+/// `at`: what stands before a field's name in errors.
+fn message(fields: Fields<'_>, at: &str) -> Result<Sent, String> {
+    let mut sent = Sent { topic: None, key: None, envelope: Envelope::new("", None) };
+    let mut data: Option<String> = None;
+    for (index, (name, value)) in fields.iter().enumerate() {
+        if let Some(text) = delay_refused(at, name) {
+            return Err(text);
+        }
+        if !FIELDS.contains(&name.as_str()) {
+            let all = FIELDS.join(", ");
+            return Err(format!("`{at}{name}` is no field of a message; these are: {all}"));
+        }
+        if fields[..index].iter().any(|it| it.0 == *name) {
+            return Err(format!("`{at}{name}` stands there twice"));
+        }
+        match name.as_str() {
+            "data" | "text" | "data_base64" => {
+                if let Some(other) = data.replace(name.clone()) {
+                    return Err(format!("both `{at}{other}` and `{at}{name}`: send one of them"));
+                }
+                sent.envelope.data = Some(payload(at, name, value)?);
+            }
+            // Null is the same as left out, but for data.
+            _ if value.get() == "null" => {}
+            "headers" => sent.envelope.headers = header_block(at, value)?,
+            "expires_ms" => put(&mut sent, at, name, value.get().to_owned())?,
+            _ => {
+                let text = string(at, name, value)?;
+                limit(&format!("`{at}{name}`"), &text)?;
+                put(&mut sent, at, name, text)?;
+            }
+        }
+    }
+    if sent.envelope.command.is_empty() {
+        return Err(missing_command(at));
+    }
+    if data.is_none() {
+        return Err(format!(
+            "`{at}data` is missing: send `data` (any JSON), `text` or `data_base64`; `\"text\": \"\"` for none"
+        ));
+    }
+    Ok(sent)
+}
+
+fn put(sent: &mut Sent, at: &str, name: &str, text: String) -> Result<(), String> {
+    let envelope = &mut sent.envelope;
+    match name {
+        "command" => envelope.command = text.into(),
+        "key" => sent.key = Some(text),
+        "hash_key" => envelope.hash_key = Some(text.into()),
+        "topic" => sent.topic = Some(text),
+        "log_id" if text.is_empty() => {}
+        "log_id" => envelope.log_id = Some(text.into()),
+        _ => {
+            let wanted = "a whole number of milliseconds since 1970";
+            let number =
+                text.parse().map_err(|_| format!("`{at}{name}` has to be {wanted}, it is {text}"))?;
+            envelope.expires_ms = Some(number);
+        }
+    }
+    Ok(())
+}
+
+fn payload(at: &str, name: &str, value: &RawValue) -> Result<Bytes, String> {
+    match name {
+        // As it was written: numbers keep their digits.
+        "data" => Ok(Bytes::copy_from_slice(value.get().as_bytes())),
+        "text" => string(at, name, value).map(Bytes::from),
+        _ => {
+            let text = string(at, name, value)?;
+            let bytes = STANDARD.decode(&text).map_err(|it| {
+                format!("`{at}{name}` is no base64 ({it}): the standard alphabet, with padding")
+            })?;
+            Ok(bytes.into())
+        }
+    }
+}
+
+fn header_block(at: &str, value: &RawValue) -> Result<Bytes, String> {
+    let wrong = || format!("`{at}headers` has to be an object whose values are strings");
+    let all = object(value.get().as_bytes()).map_err(|_| wrong())?;
+    if all.len() > HEADERS_MAX {
+        return Err(format!("`{at}headers` has {} of them, at most {HEADERS_MAX} are taken", all.len()));
+    }
+    let mut block = Vec::new();
+    for (name, value) in all {
+        let text: String = serde_json::from_str(value.get()).map_err(|_| wrong())?;
+        if name.is_empty() || name.len() > 1_024 {
+            return Err(format!("`{at}headers` has a name that is empty or longer than 1024 bytes"));
+        }
+        if name.to_ascii_lowercase().starts_with("drover-") {
+            return Err(format!(
+                "`{at}headers.{name}`: names that begin with drover- are ours; the fields of the message set them"
+            ));
+        }
+        headers::push(&mut block, name.as_bytes(), Some(text.as_bytes()));
+    }
+    Ok(block.into())
+}
+
+fn string(at: &str, name: &str, value: &RawValue) -> Result<String, String> {
+    serde_json::from_str(value.get()).map_err(|_| {
+        let text: String = value.get().chars().take(40).collect();
+        format!("`{at}{name}` has to be a string, it is {text}")
+    })
+}
+
+fn limit(name: &str, text: &str) -> Result<(), String> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(format!("{name} has {} bytes, at most {TEXT_BYTES_MAX} are taken", text.len()));
+    }
+    Ok(())
+}
+
+fn missing_command(at: &str) -> String {
+    format!("`{at}command` is missing or empty: it decides where the message goes")
+}
+
+fn delay_refused(at: &str, name: &str) -> Option<String> {
+    let delays = ["delay", "delay_ms", "delay_s", "due_ms", "due", "deliver_at"];
+    delays.contains(&name).then(|| {
+        format!(
+            "`{at}{name}`: this version cannot delay messages; leave it out, or send the message when it is due"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::headers::Headers;
+
+    #[test]
+    fn one_message() {
+        let body = r#"{"command":"pay","data":{"a": 1.50},"key":"k","hash_key":"h","topic":"t","log_id":"l",
+                      "headers":{"a":"b"},"expires_ms":5}"#;
+        let batch = json(body.as_bytes()).unwrap();
+        assert!(!batch.is_list);
+        let it = &batch.messages[0];
+        assert_eq!((it.topic.as_deref(), it.key.as_deref()), (Some("t"), Some("k")));
+        let it = &it.envelope;
+        assert_eq!(
+            (&*it.command, it.log_id.as_deref(), it.hash_key.as_deref()),
+            ("pay", Some("l"), Some("h"))
+        );
+        assert_eq!((it.data.as_deref(), it.expires_ms), (Some(&br#"{"a": 1.50}"#[..]), Some(5)));
+        let headers: Vec<_> = Headers::new(&it.headers).map(|it| (it.name, it.value)).collect();
+        assert_eq!(headers, [(&b"a"[..], Some(&b"b"[..]))]);
+    }
+
+    #[test]
+    fn data_in_three_ways() {
+        let cases = [
+            (r#"{"command":"c","data":null}"#, &b"null"[..]),
+            (r#"{"command":"c","data":"x"}"#, b"\"x\""),
+            (r#"{"command":"c","text":"x\n","key":null}"#, b"x\n"),
+            (r#"{"command":"c","text":""}"#, b""),
+            (r#"{"command":"c","data_base64":"/wA="}"#, b"\xff\0"),
+        ];
+        for (body, data) in cases {
+            assert_eq!(
+                json(body.as_bytes()).unwrap().messages[0].envelope.data.as_deref(),
+                Some(data),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_mistake_names_its_field() {
+        let cases = [
+            ("", "the body is no JSON object: EOF while parsing a value at line 1 column 0"),
+            (
+                "[]",
+                "the body is no JSON object: invalid type: sequence, expected an object at line 1 column 0",
+            ),
+            (r#"{"data":1}"#, "`command` is missing or empty: it decides where the message goes"),
+            (r#"{"command":5,"data":1}"#, "`command` has to be a string, it is 5"),
+            (r#"{"command":"c","command":"d","data":1}"#, "`command` stands there twice"),
+            (
+                r#"{"comand":"c","data":1}"#,
+                "`comand` is no field of a message; these are: command, data, text, data_base64, key, hash_key, \
+                 topic, headers, log_id, expires_ms",
+            ),
+            (r#"{"command":"c","data":1,"text":"2"}"#, "both `data` and `text`: send one of them"),
+            (
+                r#"{"command":"c"}"#,
+                "`data` is missing: send `data` (any JSON), `text` or `data_base64`; `\"text\": \"\"` for none",
+            ),
+            (
+                r#"{"command":"c","data":1,"delay_ms":5}"#,
+                "`delay_ms`: this version cannot delay messages; leave it out, or send the message when it is due",
+            ),
+            (
+                r#"{"command":"c","data":1,"expires_ms":"soon"}"#,
+                "`expires_ms` has to be a whole number of milliseconds since 1970, it is \"soon\"",
+            ),
+            (
+                r#"{"command":"c","data":1,"headers":{"a":1}}"#,
+                "`headers` has to be an object whose values are strings",
+            ),
+            (
+                r#"{"command":"c","data":1,"headers":{"Drover-Due-Ms":"1"}}"#,
+                "`headers.Drover-Due-Ms`: names that begin with drover- are ours; the fields of the message set them",
+            ),
+            (r#"{"messages":[]}"#, "`messages` is empty: send at least one"),
+            (r#"{"messages":{}}"#, "`messages` has to be a list of objects"),
+            (r#"{"messages":[],"topic":"t"}"#, "`topic` beside `messages`: write it in each of the messages"),
+            (
+                r#"{"messages":[{"command":"c","data":1},{"command":"","data":1}]}"#,
+                "`messages[1].command` is missing or empty: it decides where the message goes",
+            ),
+            (r#"{"messages":[7]}"#, "`messages[0]` has to be an object with a `command`"),
+        ];
+        for (body, error) in cases {
+            assert_eq!(json(body.as_bytes()).unwrap_err(), error, "{body}");
+        }
+        assert!(
+            json(br#"{"command":"c","data_base64":"?"}"#)
+                .unwrap_err()
+                .starts_with("`data_base64` is no base64")
+        );
+    }
+
+    #[test]
+    fn raw_data() {
+        let batch =
+            raw("command=pay&key=k%20%E5%8F%91&log_id=", Some("image/png"), Bytes::from_static(b"\xff"));
+        let it = batch.unwrap().messages.remove(0);
+        assert_eq!((&*it.envelope.command, it.key.as_deref()), ("pay", Some("k 发")));
+        assert_eq!((it.envelope.data.as_deref(), it.envelope.log_id), (Some(&b"\xff"[..]), None));
+        let cases = [
+            ("key=k", "`command` is missing or empty: it decides where the message goes"),
+            ("command=a&command=b", "`command` stands twice in the query"),
+            (
+                "command=a&x=1",
+                "`x` is no field that the query may have; these are: command, key, hash_key, topic, log_id, \
+                 expires_ms",
+            ),
+            (
+                "command=a&delay=1",
+                "`delay`: this version cannot delay messages; leave it out, or send the message when it is due",
+            ),
+            (
+                "command=a&expires_ms=x",
+                "`expires_ms` has to be a whole number of milliseconds since 1970, it is x",
+            ),
+        ];
+        for (query, error) in cases {
+            assert_eq!(raw(query, None, Bytes::new()).unwrap_err(), error, "{query}");
+        }
+    }
+}

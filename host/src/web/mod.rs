@@ -1,0 +1,17 @@
+//! What both doors share: a listening HTTP server that slow, large, many and broken requests cannot hurt,
+//! and who may come in. Knows nothing of messages or operators.
+//!
+//! ```text
+//! listen ── server (connections, time for a head, panics, stop) ──> a door's router
+//!                                                                    body    limit while it is read, time
+//!                                                                    access  secrets, compared in constant time
+//!                                                                    answer  JSON
+//! ```
+//! Runs on the control runtime.
+
+pub mod access;
+pub mod answer;
+pub mod body;
+mod server;
+
+pub use server::{Config, Server, bind};
