@@ -72,8 +72,8 @@ impl Field {
 #[test]
 fn when_records_were_read() {
     let mut field = Field::new("", "");
-    for round in 0..KILLS {
-        field.kill_at(&format!("read:{}", round % 3), |_| {});
+    for _ in 0..KILLS {
+        field.kill_at("read", |_| {});
     }
     field.end();
 }

@@ -28,7 +28,12 @@ fn rows() -> Vec<Row> {
         if !is_number(number) {
             return None;
         }
-        let tests = tests.split(", ").map(|it| it.trim_matches('`').to_owned()).collect();
+        // `part:` says that they hold only a part of it.
+        let tests = tests
+            .trim_start_matches("part: ")
+            .split(", ")
+            .map(|it| it.trim_matches('`').to_owned())
+            .collect();
         Some(Row { number: number.to_owned(), words: words.to_owned(), tests })
     });
     cells.collect()

@@ -11,13 +11,17 @@ pub struct Commits {
     every: Duration,
     next: Instant,
     number: u64,
-    /// What was sent and not reported: number → lanes.
-    open: HashMap<u64, Vec<(String, i32, i64, u32)>>,
+    /// What was sent and not reported: number → when, lanes.
+    open: HashMap<u64, (Instant, Vec<(String, i32, i64, u32)>)>,
     pub acknowledged: u64,
     pub refused: u64,
     /// Why the last one was refused, until one passes.
     pub closed: Option<String>,
 }
+
+/// A commit that librdkafka has not reported by then is sent again: when the coordinator moves or the group joins
+/// anew at just the wrong moment, the report never comes.
+const UNREPORTED: Duration = Duration::from_secs(10);
 
 /// What a report says of this member.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,6 +57,7 @@ impl Commits {
         only: impl Fn(&str, i32) -> bool,
     ) -> Option<u64> {
         self.next = Instant::now() + self.every;
+        self.forget_unreported(books);
         let mut lanes = Vec::new();
         for lane in books.iter_mut().filter(|it| only(&it.topic, it.partition)) {
             if let Some(low) = lane.to_commit() {
@@ -67,7 +72,7 @@ impl Commits {
         let offsets: Vec<_> = lanes.iter().map(|it| (it.0.clone(), it.1, it.2)).collect();
         match consumer.commit(self.number, &offsets) {
             Ok(()) => {
-                self.open.insert(self.number, lanes);
+                self.open.insert(self.number, (Instant::now(), lanes));
                 Some(self.number)
             }
             Err(error) => {
@@ -80,7 +85,7 @@ impl Commits {
 
     /// Takes a report into the books.
     pub fn report(&mut self, report: &CommitReport, books: &mut Books) -> Standing {
-        let Some(lanes) = self.open.remove(&report.number) else { return Standing::Member };
+        let Some((_, lanes)) = self.open.remove(&report.number) else { return Standing::Member };
         if let Some(error) = &report.error {
             return self.refuse(error, books, &lanes);
         }
@@ -108,6 +113,17 @@ impl Commits {
 
     pub fn is_open(&self, number: u64) -> bool {
         self.open.contains_key(&number)
+    }
+
+    fn forget_unreported(&mut self, books: &mut Books) {
+        let old: Vec<u64> =
+            self.open.iter().filter(|it| it.1.0.elapsed() > UNREPORTED).map(|it| *it.0).collect();
+        for number in old {
+            if let Some((_, lanes)) = self.open.remove(&number) {
+                tracing::warn!(number, "a commit was never reported, it is sent again");
+                unsend(books, &lanes);
+            }
+        }
     }
 
     fn refuse(

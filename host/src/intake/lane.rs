@@ -129,11 +129,12 @@ impl Lane {
         }
     }
 
-    /// The position to commit, where it is not with the broker already.
+    /// The position to commit, where it is not with the broker already. None while one is under way: the client
+    /// tries some refusals again by itself, and an old position that is tried again would overtake the new one.
     pub fn to_commit(&self) -> Option<i64> {
         let low = self.low()?;
-        let known = self.sent.or(self.committed);
-        known.is_none_or(|it| it < low).then_some(low)
+        let is_new = self.committed.is_none_or(|it| it < low);
+        (is_new && self.sent.is_none()).then_some(low)
     }
 
     pub fn low(&self) -> Option<i64> {

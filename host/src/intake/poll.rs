@@ -128,7 +128,7 @@ impl Poll {
         let (books, hand) = (&mut self.books, &mut self.hand);
         let now_ms = clock::now_ms();
         let mut full = Vec::new();
-        self.consumer.take(
+        let taken = self.consumer.take(
             credit,
             wait,
             |it| {
@@ -140,7 +140,7 @@ impl Poll {
                 tracing::warn!(topic = &*it.topic, partition = it.partition, it.detail, "a partition reports")
             },
         );
-        if busy {
+        if taken > 0 {
             failpoint::reached("read");
         }
         self.shards_gone |= !self.hand.send();

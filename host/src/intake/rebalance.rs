@@ -86,7 +86,10 @@ impl Poll {
                 Err(mpsc::TryRecvError::Disconnected) => self.locate(partitions),
             },
             Step::Drain { partitions, until } => {
-                if self.is_drained(&partitions) || until <= Instant::now() {
+                let now = Instant::now();
+                let is_over = self.is_drained(&partitions) || until <= now;
+                // One commit at a time: the last one waits for the one before it.
+                if is_over && (!self.awaits_report(&partitions) || until + COMMIT_WAIT <= now) {
                     self.commit_last(partitions);
                 } else {
                     self.rebalance.step = Some(Step::Drain { partitions, until });
@@ -149,6 +152,10 @@ impl Poll {
         partitions
             .iter()
             .all(|(topic, partition)| self.books.get(topic, *partition).is_none_or(|it| it.handed == 0))
+    }
+
+    fn awaits_report(&self, partitions: &[(String, i32)]) -> bool {
+        partitions.iter().any(|it| self.books.get(&it.0, it.1).is_some_and(|it| it.sent.is_some()))
     }
 
     fn commit_last(&mut self, partitions: Vec<(String, i32)>) {
