@@ -14,3 +14,9 @@ pub fn monotonic_ns() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
+
+/// Processor time of this thread. A system call: not for every message.
+pub fn thread_cpu_time() -> Duration {
+    let it = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(it.tv_sec.unsigned_abs(), it.tv_nsec.unsigned_abs() as u32)
+}

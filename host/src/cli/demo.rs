@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
@@ -40,18 +41,17 @@ struct Seen {
 const REMEMBERED: usize = 10;
 
 /// Listens at once, so that a taken port is said before anything starts; serves until the runtime ends.
-pub async fn start(name: &'static str, manner: Manner, at: SocketAddr) -> anyhow::Result<()> {
+pub async fn start(name: &'static str, manner: Manner, at: SocketAddr) -> anyhow::Result<JoinHandle<()>> {
     let listener = TcpListener::bind(at).await.with_context(|| {
         format!("the demo service {name} cannot listen on {at}: end what listens there, or choose other ports by --ports")
     })?;
     let service = Service { name, manner, seen: Arc::default() };
     let routes = Router::new().route("/seen", get(seen)).route("/{*path}", post(take)).with_state(service);
-    tokio::spawn(async move {
+    Ok(tokio::runtime::Handle::current().spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
             tracing::error!(%error, name, "a demo service ended");
         }
-    });
-    Ok(())
+    }))
 }
 
 async fn take(State(service): State<Service>, headers: HeaderMap, body: Bytes) -> Response {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use drover_broker::{Broker, Config};
+use tokio::task::JoinHandle;
 
 use super::demo::{self, Manner};
 use super::progress::Progress;
@@ -60,11 +61,14 @@ impl Dev {
         })
         .map_err(|it| anyhow::anyhow!("{it}: choose other ports by --ports, or another folder by --data"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        runtime.block_on(async {
+        let services = runtime.block_on(async {
             make_topic(&broker.bootstrap()).await?;
-            demo::start("greetings (slow)", Manner::Slow, places.slow[0]).await?;
-            demo::start("greetings (slow)", Manner::Slow, places.slow[1]).await?;
-            demo::start("payments (flaky)", Manner::Flaky, places.flaky).await
+            let slow = [
+                demo::start("greetings (slow)", Manner::Slow, places.slow[0]).await?,
+                demo::start("greetings (slow)", Manner::Slow, places.slow[1]).await?,
+            ];
+            let flaky = demo::start("payments (flaky)", Manner::Flaky, places.flaky).await?;
+            anyhow::Ok(slow.into_iter().chain([flaky]).collect::<Vec<_>>())
         })?;
         let origin = Origin::disk(&main);
         let parts = origin.parts().map_err(|it| anyhow::anyhow!("{}", it.join("\n")))?;
@@ -74,6 +78,7 @@ impl Dev {
         app.runtime().block_on(watch(&app, &client))?;
         writeln!(out, "stopping: what is in flight ends, a second Ctrl-C does not wait for it")?;
         app.stop()?;
+        services.iter().for_each(JoinHandle::abort);
         broker.shutdown();
         writeln!(out, "stopped; `drover dev` goes on where it was")?;
         Ok(ExitCode::SUCCESS)

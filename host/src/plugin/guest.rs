@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use wasmtime::ResourceLimiter;
 
+use crate::clock;
 use crate::domain::message::Message;
 use crate::metrics::PluginMetrics;
 
@@ -95,6 +97,10 @@ pub struct Guest {
     pub config: Arc<BTreeMap<String, String>>,
     pub limits: Limits,
     pub memory: MemoryLimit,
+    /// Of the call under way, in ms of processor time.
+    pub limit_ms: u32,
+    /// Processor time of this thread when the call's deadline passed for the first time.
+    overran_at: Option<Duration>,
     pub call: Call,
     pub emitted: Vec<Emitted>,
     pub emitted_bytes: usize,
@@ -118,6 +124,8 @@ impl Guest {
             config,
             memory: MemoryLimit { most: limits.memory_bytes, used: 0, refused: false },
             limits: limits.clone(),
+            limit_ms: limits.start_ms,
+            overran_at: None,
             call: Call::default(),
             emitted: Vec::new(),
             emitted_bytes: 0,
@@ -128,11 +136,28 @@ impl Guest {
     }
 
     /// Before a call: what the last one left is gone.
-    pub fn begin(&mut self, call: Call) {
+    pub fn begin(&mut self, call: Call, limit_ms: u32) {
         self.call = call;
+        self.limit_ms = limit_ms;
+        self.overran_at = None;
         self.emitted.clear();
         self.emitted_bytes = 0;
         self.log_lines = 0;
+    }
+
+    /// Asked when the deadline passes, which counts real time. A thread that had to wait for its core is not
+    /// the guest's fault: from the first time on it is processor time that counts, and asking for that on
+    /// every call would cost more than most calls do.
+    pub fn has_overrun(&mut self) -> bool {
+        let now = clock::thread_cpu_time();
+        match self.overran_at {
+            None => {
+                self.overran_at = Some(now);
+                false
+            }
+            // A tick is never exact.
+            Some(since) => (now - since) * 5 >= Duration::from_millis(u64::from(self.limit_ms)) * 4,
+        }
     }
 
     /// One line of the guest's, into our log, within its limits.

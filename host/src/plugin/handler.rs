@@ -150,7 +150,9 @@ impl Handler {
     }
 
     fn begin(&mut self, call: Call) {
-        self.store.data_mut().begin(call);
+        let guest = self.store.data_mut();
+        let call_ms = guest.limits.call_ms;
+        guest.begin(call, call_ms);
         self.store.set_epoch_deadline(self.call_ticks);
         self.calls_left = self.calls_left.saturating_sub(1);
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
+use wasmtime::{Store, UpdateDeadline};
 
 use super::Stopped;
 use super::compile::Plugin;
@@ -27,6 +27,13 @@ pub fn start(
     store.limiter(|it| &mut it.memory);
     store.set_hostcall_fuel(plugin.limits.hostcall_bytes);
     store.set_epoch_deadline(ticks(plugin.limits.start_ms));
+    store.epoch_deadline_callback(|mut store| {
+        let guest = store.data_mut();
+        Ok(match guest.has_overrun() {
+            true => UpdateDeadline::Interrupt,
+            false => UpdateDeadline::Continue(u64::from(guest.limit_ms).max(1)),
+        })
+    });
     let mut begin = || -> wasmtime::Result<Result<Instance, String>> {
         let instance = pre.instantiate(&mut store)?;
         Ok(init(&mut store, &instance)?.map(|()| instance))

@@ -66,8 +66,9 @@ impl SelectorCode {
 impl Selector {
     /// Tells it the servers in service. An error costs the instance.
     pub fn update(&mut self, app: &AppView<'_>) -> Result<(), Stopped> {
-        self.store.data_mut().begin(Call::default());
-        let start_ms = self.store.data().limits.start_ms;
+        let guest = self.store.data_mut();
+        let start_ms = guest.limits.start_ms;
+        guest.begin(Call::default(), start_ms);
         self.store.set_epoch_deadline(lifecycle::ticks(start_ms));
         let labels: Vec<Vec<(&str, &str)>> = app
             .servers
@@ -106,7 +107,9 @@ impl Selector {
 
     /// An index into the last update's servers, or why there is none. An outer error costs the instance.
     pub fn select(&mut self, pick: &Pick<'_>, call: Call) -> Result<Result<u32, String>, Stopped> {
-        self.store.data_mut().begin(call);
+        let guest = self.store.data_mut();
+        let call_ms = guest.limits.call_ms;
+        guest.begin(call, call_ms);
         self.store.set_epoch_deadline(self.call_ticks);
         let argument = wit::Pick {
             command: pick.command,
