@@ -77,7 +77,11 @@ const HOME_OF: &[(&str, &[&str])] = &[
 
 /// What nobody writes, where it may stand all the same, and what to write instead.
 const BANNED: &[(&str, &[&str], &str)] = &[
-    ("tokio::spawn(", &[], "a task is waited for: keep its handle, or spawn it on a runtime that is"),
+    (
+        "tokio::spawn(",
+        &["bench", "cli"],
+        "a task is waited for: keep its handle, or spawn it on a runtime that is",
+    ),
     ("std::process::exit", &["cli", "bench"], "only the command line ends the process"),
     ("process::abort", &[], "an error is a value, a bug is a panic"),
 ];

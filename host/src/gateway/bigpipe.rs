@@ -207,7 +207,7 @@ mod tests {
     /// S159: the whole secret of this name.
     #[test]
     fn secrets_are_compared() {
-        let acl = |name: &str, secret: &str, topic: &str| super::super::Acl {
+        let acl = |name: &str, secret: &str, topic: &str| crate::gateway::Acl {
             name: name.to_owned(),
             secret: crate::domain::secret::Secret::new(secret),
             topic: topic.to_owned(),
