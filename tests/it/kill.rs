@@ -39,10 +39,9 @@ impl Field {
     }
 
     /// A host that stops at a place; waits until it has, and kills it there.
-    fn kill_at(&mut self, place: &str, meanwhile: impl FnOnce(&ChildHost)) {
+    fn kill_at(&mut self, place: &str) {
         let mut host = self.setup.spawn_to_stop_at(place);
         self.send(MESSAGES);
-        meanwhile(&host);
         self.await_hit(&mut host, place);
         host.kill();
         self.case.kafka.bury(&self.case.group());
@@ -73,7 +72,7 @@ impl Field {
 fn when_records_were_read() {
     let mut field = Field::new("", "");
     for _ in 0..KILLS {
-        field.kill_at("read", |_| {});
+        field.kill_at("read");
     }
     field.end();
 }
@@ -103,7 +102,7 @@ fn when_requests_are_in_flight() {
 fn after_success_and_before_commit() {
     let mut field = Field::new("", "");
     for round in 0..KILLS {
-        field.kill_at(&format!("settled:{}", round % 5), |_| {});
+        field.kill_at(&format!("settled:{}", round % 5));
     }
     field.end();
 }
@@ -133,15 +132,21 @@ fn while_a_plugin_is_exchanged() {
     let mut field = Field::new("handler: mine", &plugins);
     let path = field.setup.write();
     for round in 0..KILLS {
-        field.kill_at("swap", |_| {
-            field_touch(&path, round);
-        });
+        let before = field.service.count();
+        let mut host = field.setup.spawn_to_stop_at("swap");
+        field.send(MESSAGES);
+        field.service.got(before + 1);
+        change_settings(&path, round);
+        field.send(MESSAGES);
+        field.await_hit(&mut host, "swap");
+        host.kill();
+        field.case.kafka.bury(&field.case.group());
     }
     field.end();
 }
 
 /// A change that has everything built and published anew: the plugin has other settings.
-fn field_touch(path: &std::path::Path, round: u32) {
+fn change_settings(path: &std::path::Path, round: u32) {
     let text = std::fs::read_to_string(path).unwrap();
     let text = text.replace("- name: mine\n", &format!("- name: mine\n  config: {{round: {round}}}\n"));
     std::fs::write(path, text).unwrap();

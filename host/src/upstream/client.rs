@@ -106,7 +106,8 @@ impl Client {
         let Some(request) = request else {
             return Err(SendError::Request { detail: "lost between two connections".to_owned() });
         };
-        let mut sender = connection::open(server, &self.tls).await?;
+        // Boxed: a TLS handshake's state would lie in the future of every message.
+        let mut sender = Box::pin(connection::open(server, &self.tls)).await?;
         server.stats.connections_opened.fetch_add(1, Relaxed);
         sender.ready().await.map_err(|it| closed(server, &it))?;
         if let Sender::Http2(shared) = &sender {
