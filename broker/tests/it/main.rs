@@ -10,6 +10,7 @@
 //! - `crash`     kill -9 while producing, torn tails
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(clippy::disallowed_methods, reason = "a test stamps its own records")]
 #![allow(clippy::too_many_lines, reason = "tables and stories read best whole")]
 
 mod client;

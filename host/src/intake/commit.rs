@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use super::books::Books;
 use crate::kafka::consumer::{CommitError, CommitReport, GroupConsumer};
 
-/// Topic, partition, offset, epoch.
-type SentLane = (String, i32, i64, u32);
+/// Topic, partition, position, the lane's epoch.
+type Sent = (String, i32, i64, u32);
 
 pub struct Commits {
     every: Duration,
     next: Instant,
     number: u64,
     /// What was sent and not reported: number → when, lanes.
-    open: HashMap<u64, (Instant, Vec<SentLane>)>,
+    open: HashMap<u64, (Instant, Vec<Sent>)>,
     pub acknowledged: u64,
     pub refused: u64,
     /// Why the last one was refused, until one passes.
@@ -129,7 +129,7 @@ impl Commits {
         }
     }
 
-    fn refuse(&mut self, error: &CommitError, books: &mut Books, lanes: &[SentLane]) -> Standing {
+    fn refuse(&mut self, error: &CommitError, books: &mut Books, lanes: &[Sent]) -> Standing {
         self.refused += lanes.len() as u64;
         unsend(books, lanes);
         match error {
@@ -152,7 +152,7 @@ impl Commits {
 }
 
 /// These are to be sent again.
-fn unsend(books: &mut Books, lanes: &[SentLane]) {
+fn unsend(books: &mut Books, lanes: &[Sent]) {
     for (topic, partition, offset, epoch) in lanes {
         if let Some(lane) = books.get_mut(topic, *partition)
             && lane.epoch == *epoch
