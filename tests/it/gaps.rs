@@ -89,7 +89,7 @@ fn a_compacted_topic_stalls_nothing() {
     let topic = case.topic_with("orders", 1, &settings);
     let one = |it: u32| {
         Send::command("pay")
-            .key(if it % 100 == 0 { it.to_string() } else { "k".to_owned() })
+            .key(if it.is_multiple_of(100) { it.to_string() } else { "k".to_owned() })
             .value(it.to_string())
     };
     case.produce(&topic, (0..1_000).map(one));

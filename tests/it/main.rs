@@ -9,7 +9,7 @@
 //! - [`plugins`]: faulty ones, and their exchange
 //! - [`gaps`]: holes in the log, and where a group begins
 //! - [`rebalance`]: hosts that come and go
-//! - [`shutdown`]: signals
+//! - [`shutdown`] signals, and what they leave
 //! - [`gateway`]: the producers' door: what is answered "ok" is in Kafka, all else is answered with an error
 //! - [`admin`]: the operators' door: what it tells and what it changes
 //! - [`kill`]: kill -9 at named places
