@@ -83,6 +83,10 @@ impl producer::Host for Guest {
     fn emit(&mut self, out: producer::Output) -> wasmtime::Result<Result<(), producer::Error>> {
         let length = |it: &Option<Vec<u8>>| it.as_ref().map_or(0, Vec::len);
         let bytes = length(&out.key) + length(&out.value) + out.headers.len() + out.topic.len();
+        // What runs is decided there, and by Kafka itself: never by a guest.
+        if out.topic.starts_with("_drover.") || out.topic.starts_with("__") {
+            return Ok(Err(producer::Error::Denied(format!("{} is not for plugins", out.topic))));
+        }
         if out.topic.is_empty() || out.topic.len() > 249 {
             return Ok(Err(producer::Error::Other("the topic's name is empty or too long".to_owned())));
         }
@@ -143,5 +147,32 @@ impl selection::Host for Guest {
 impl Guest {
     fn load(&self, server: u32) -> Load {
         self.call.loads.as_ref().map_or(Load::default(), |it| it(server))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::guest::Limits;
+    use super::*;
+    use producer::Host as _;
+
+    #[test]
+    fn a_guest_writes_to_no_topic_of_ours_or_of_kafkas() {
+        let mut guest =
+            Guest::new("p".into(), std::sync::Arc::default(), &Limits::HANDLER, std::sync::Arc::default());
+        let mut emit = |topic: &str| {
+            let output = producer::Output {
+                topic: topic.to_owned(),
+                key: None,
+                value: None,
+                headers: Vec::new(),
+                partition: None,
+            };
+            guest.emit(output).unwrap()
+        };
+        assert!(matches!(emit("_drover.control"), Err(producer::Error::Denied(_))));
+        assert!(matches!(emit("__consumer_offsets"), Err(producer::Error::Denied(_))));
+        assert!(emit("orders").is_ok());
+        assert_eq!(guest.emitted.len(), 1);
     }
 }
