@@ -152,8 +152,8 @@ impl Guest {
 
 #[cfg(test)]
 mod tests {
-    use super::super::guest::Limits;
     use super::*;
+    use crate::plugin::guest::Limits;
     use producer::Host as _;
 
     #[test]
