@@ -20,11 +20,12 @@ use crate::kafka::producer::ProducerSettings;
 use crate::kafka::topics::{NewTopicSettings, Topics};
 use crate::metrics::Counters;
 use crate::outbox::Outbox;
-use crate::plugin::Engine;
+use crate::plugin::{Aside, Engine};
+use crate::shard::appetite::Appetite;
 use crate::shard::live::Live;
 use crate::shard::work::LaneTable;
 use crate::shard::{self, ShardHandle};
-use crate::upstream::{Directory, Tls};
+use crate::upstream::{Directory, Discovery, Tls};
 use crate::web::{self, Server};
 
 /// What a host is started with.
@@ -83,31 +84,39 @@ impl App {
             .context("the control topic")?;
         let (desired, compiled, live) = first_live(&parts, &engine, &followed)?;
         let outbox = Outbox::start(&parts.client, &ProducerSettings::default()).context("the producer")?;
-        let directory = Directory::default();
+        let directory = Directory::new(parts.shards);
         directory.apply(&desired.apps, clock::now_ms());
+        // Before the first message: one that found no server would have lost an attempt.
+        let mut discovery = Discovery::new(directory.clone());
+        runtime.block_on(discovery.look());
+        runtime.spawn(discovery.run());
         let counters = Arc::new(Counters::new(engine.metrics().clone()));
         let intakes = parts.config.intakes(&desired.routes);
         let (live, live_seen) = watch::channel(Arc::new(live));
         let (ack_senders, acks): (Vec<_>, Vec<_>) = intakes.iter().map(|_| mpsc::channel()).unzip();
         let lanes = Arc::new(LaneTable::default());
+        let appetite = Arc::new(Appetite::new(parts.shards as usize));
         let shards = start_shards(
             parts.shards,
             &shard::Shared {
                 engine: engine.clone(),
+                aside: Aside::new(engine.clone(), parts.shards as usize),
                 live: live_seen.clone(),
                 lanes: Arc::clone(&lanes),
                 directory: directory.clone(),
                 outbox: outbox.clone(),
                 tls: Tls::new(None).map_err(anyhow::Error::msg)?,
                 counters: Arc::clone(&counters),
-                rates: Arc::default(),
+                common: Arc::default(),
                 acks: ack_senders,
+                appetite: Arc::clone(&appetite),
             },
         )?;
         let intake = intake::Shared {
             lanes,
             slots: Arc::new(LaneSlots::default()),
             shards: shards.iter().map(|it| it.input.clone()).collect(),
+            appetite,
         };
         let groups = join_groups(&parts.client, intakes, &intake, acks)?;
         let compiled = Arc::new(std::sync::Mutex::new(compiled));

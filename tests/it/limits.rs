@@ -12,7 +12,7 @@ fn numbered(count: u32) -> impl Iterator<Item = Send> {
 /// S93: never more attempts under way than the route may have, whatever the number of shards.
 #[test]
 fn concurrency_bounds_what_is_under_way() {
-    for limit in [2, 3, 4] {
+    for limit in [1, 2, 3, 4] {
         let (case, gate) = (Case::new(), Gate::default());
         let held = gate.clone();
         let service = Service::start(move |_| Answer::held(&held));
@@ -29,6 +29,47 @@ fn concurrency_bounds_what_is_under_way() {
         host.stop();
         assert!(service.most_open() <= limit, "{} of {limit} at once", service.most_open());
     }
+}
+
+/// S93: never more requests under way to one server than it may have, whatever the routes allow.
+#[test]
+fn a_server_has_a_limit_of_its_own() {
+    let (case, gate) = (Case::new(), Gate::default());
+    let held = gate.clone();
+    let service = Service::start(move |_| Answer::held(&held));
+    let topic = case.topic("orders", 1);
+    let keys = "order: none\nserver-concurrency: 6";
+    let host = case.host().reads(&topic, "").app("shop", &service.app(keys)).start();
+    case.produce(&topic, numbered(100));
+    service.got(6);
+    eventually("all handed over", || (host.control().report().groups[0].open == 100).then_some(()));
+    gate.open();
+    case.committed(&topic, &[100]);
+    host.stop();
+    assert!(service.most_open() <= 6, "{} at once", service.most_open());
+}
+
+/// What the host has taken and not settled is bounded in messages, by partition, and goes on when they end.
+#[test]
+fn what_is_in_flight_is_bounded() {
+    let (case, gate) = (Case::new(), Gate::default());
+    let held = gate.clone();
+    let service = Service::start(move |_| Answer::held(&held));
+    let topic = case.topic("orders", 2);
+    let host = case
+        .host()
+        .main("limits: {in-flight: 20}")
+        .reads(&topic, "")
+        .app("shop", &service.app("order: none"))
+        .start();
+    case.produce(&topic, (0..200).map(|it| Send::command("pay").value(it.to_string()).to(it % 2)));
+    service.got(20);
+    let open = host.control().report().groups[0].open;
+    assert!(open <= 20, "{open} open");
+    gate.open();
+    case.committed(&topic, &[100, 100]);
+    host.stop();
+    assert!(service.most_open() <= 20, "{} at once", service.most_open());
 }
 
 /// S92, S211: attempts come no faster than the rate, and they come.

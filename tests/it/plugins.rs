@@ -47,6 +47,33 @@ fn a_faulty_handler_fails_its_message_only() {
     }
 }
 
+/// S6: a handler that is slow, and may be, costs its message no attempt and holds up no other: it runs aside. So does
+/// one that never ends, until its own limit.
+#[test]
+fn a_slow_handler_runs_aside() {
+    let (case, service) = (Case::new(), Service::ok());
+    let topic = case.topic("orders", 1);
+    let plugins = format!(
+        "plugins:\n{}{}",
+        plugin("faulty", guests::FAULTY, "  limits: {cpu-ms: 1000}\n"),
+        plugin("quick", guests::ECHO, "")
+    );
+    let keys = "order: none\nretry: {attempts: 1}\ncommands: [{match: pay, handler: quick}, {any: true, handler: faulty}]";
+    let host = case.host().main(&plugins).reads(&topic, "").app("shop", &service.app(keys)).start();
+    let faulty = |what: &str| Send::command("other").header("do", what).value(what);
+    let quick = || (0..5).map(|it| Send::command("pay").value(it.to_string()));
+    case.produce(&topic, [faulty("loop")].into_iter().chain(quick()));
+    service.got(5);
+    assert!(case.kafka.read(&case.dead_topic()).is_empty(), "the endless one is still under way");
+    case.produce(&topic, [faulty("slow")].into_iter().chain(quick()));
+    let got = service.got(11);
+    case.committed(&topic, &[12]);
+    let dead = case.records(&case.dead_topic(), 1).remove(0);
+    host.stop();
+    assert!(dead.said("drover-reason").contains("deadline"), "{}", dead.said("drover-reason"));
+    assert!(got.iter().all(|it| it.attempt() == 1), "stopped inline is no attempt");
+}
+
 /// S6: after a trap the next attempt has a fresh instance. A flood of log lines is cut, and harms nobody.
 #[test]
 fn a_trap_is_retried_with_a_fresh_instance() {

@@ -119,6 +119,55 @@ fn least_loaded_leaves_a_busy_server_alone() {
     host.stop();
 }
 
+/// Servers from a file: a changed file is followed without a restart, a broken one changes nothing.
+#[test]
+fn servers_of_a_file_are_followed() {
+    let case = Case::new();
+    let (one, two) = (Service::ok(), Service::ok());
+    let topic = case.topic("orders", 1);
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{topic}.servers"));
+    // Beside it and renamed, as an operator should.
+    let write = |text: String| {
+        let new = file.with_extension("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(&new, &file).unwrap();
+    };
+    write(format!("# the first\n{}\n", one.address()));
+    let app = format!("discover: {{file: '{}'}}\ncommands: [pay]", file.display());
+    let host = case.host().reads(&topic, "").app("shop", &app).start();
+    let shop = host.control().directory().app("shop").unwrap();
+    let now = || shop.all().iter().map(|it| it.address.to_string()).collect::<Vec<_>>();
+    case.produce(&topic, keyed(1, 1));
+    case.committed(&topic, &[1]);
+    assert_eq!((one.count(), two.count()), (1, 0));
+    write(format!("{} 3\n", two.address()));
+    eventually_is("servers", &vec![two.address()], now);
+    write("nonsense\n".to_owned());
+    case.produce(&topic, keyed(5, 1));
+    case.committed(&topic, &[6]);
+    assert_eq!((one.count(), two.count()), (1, 5));
+    write(format!("{}\n{}\n", one.address(), two.address()));
+    eventually_is("servers", &vec![one.address(), two.address()], now);
+    host.stop();
+    std::fs::remove_file(file).unwrap();
+}
+
+/// Servers from a name: every address of it is one, and the service sees the name.
+#[test]
+fn servers_of_a_name_are_found() {
+    let (case, service) = (Case::new(), Service::ok());
+    let topic = case.topic("orders", 1);
+    let name = format!("localhost:{}", service.address().rsplit(':').next().unwrap());
+    // The name may have an address at which nobody listens.
+    let app = format!("discover: {{dns: '{name}'}}\nretry: {{first-ms: 1, attempts: 20}}\ncommands: [pay]");
+    let host = case.host().reads(&topic, "").app("shop", &app).start();
+    case.produce(&topic, keyed(4, 1));
+    case.committed(&topic, &[4]);
+    host.stop();
+    let hosts: BTreeSet<_> = service.requests().iter().map(|it| it.said("host")).collect();
+    assert_eq!((service.count(), hosts), (4, BTreeSet::from([name])));
+}
+
 /// S111: a server that fails is left out for a while.
 #[test]
 fn a_failing_server_is_left_out() {

@@ -68,14 +68,13 @@ pub(super) fn servers(control: &Control) -> Vec<ServerNumbers> {
         let in_service = servers.in_service();
         for it in servers.all() {
             let load = |it: &std::sync::atomic::AtomicU64| it.load(std::sync::atomic::Ordering::Relaxed);
-            let level = |it: &std::sync::atomic::AtomicU32| it.load(std::sync::atomic::Ordering::Relaxed);
             all.push(ServerNumbers {
                 app: app.to_string(),
                 server: it.address.to_string(),
-                in_flight: u64::from(level(&it.stats.in_flight)),
-                latency_ewma_us: u64::from(level(&it.stats.latency_ewma_us)),
-                requests: load(&it.stats.requests),
-                failures: load(&it.stats.failures),
+                in_flight: u64::from(it.stats.in_flight()),
+                latency_ewma_us: u64::from(it.stats.latency_ewma_us()),
+                requests: it.stats.requests(),
+                failures: it.stats.failures(),
                 connections_opened: load(&it.stats.connections_opened),
                 ejected: !in_service.servers.iter().any(|at| at.address == it.address),
             });

@@ -228,7 +228,9 @@ fn again<T>(stopped: &Stopped, start: impl Fn() -> anyhow::Result<T>) -> anyhow:
 
 fn handler(engine: &Engine, plugin: &Plugin) -> anyhow::Result<Handler> {
     match &plugin.code {
-        Code::Handler(code) => code.start(engine, plugin).map_err(|it| anyhow::anyhow!("{it}")),
+        Code::Handler(code) => {
+            code.start(engine, plugin, crate::plugin::INLINE_MS).map_err(|it| anyhow::anyhow!("{it}"))
+        }
         Code::Selector(_) => anyhow::bail!("{} is a selector", plugin.name),
     }
 }

@@ -168,7 +168,7 @@ pub struct Discover {
     pub dns: Option<Address>,
     /// How often the name is looked up, in ms. Default: 10000.
     pub every_ms: Option<Within<100, 86_400_000>>,
-    /// File with a server a line, relative to this one; watched.
+    /// File with a server a line, `host:port` and its weight if that is not 1, relative to this one; watched.
     pub file: Option<PathBuf>,
 }
 

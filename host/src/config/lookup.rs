@@ -116,7 +116,7 @@ impl<'a> Builder<'a, '_> {
                     let labels =
                         entry.labels.iter().map(|it| (it.0.clone(), it.1.as_str().to_owned())).collect();
                     let address = entry.address.as_str().into();
-                    listed.push(Server { address, weight, zone: entry.zone.clone(), labels });
+                    listed.push(Server { address, name: None, weight, zone: entry.zone.clone(), labels });
                 }
             }
         }

@@ -37,16 +37,17 @@ impl Config {
         }
     }
 
-    /// The groups to join, each with an equal share of the byte budget.
+    /// The groups to join, each with an equal share of the budgets of bytes and messages.
     pub fn intakes(&self, routes: &Routes) -> Vec<intake::Config> {
-        let bytes = (self.limits.bytes_mb.get() as usize) << 20;
-        let share = bytes / self.groups.len().max(1);
-        self.groups.iter().enumerate().map(|(at, it)| it.intake(at, share, routes)).collect()
+        let groups = self.groups.len().max(1);
+        let bytes = ((self.limits.bytes_mb.get() as usize) << 20) / groups;
+        let messages = (self.limits.in_flight.get() as usize / groups).max(1);
+        self.groups.iter().enumerate().map(|(at, it)| it.intake(at, (bytes, messages), routes)).collect()
     }
 }
 
 impl Group {
-    fn intake(&self, index: usize, bytes: usize, routes: &Routes) -> intake::Config {
+    fn intake(&self, index: usize, (bytes, messages): (usize, usize), routes: &Routes) -> intake::Config {
         let of_group = routes.entries().iter().filter(|it| &*it.group == self.name.as_str());
         let widest = of_group.map(|it| it.route.order).max();
         intake::Config {
@@ -61,12 +62,13 @@ impl Group {
             order_header: self.order_header.clone(),
             window: self.window.get() as usize,
             bytes,
+            messages,
             commit_every_ms: self.commit_every_ms.get(),
             drain_ms: self.drain_ms.get(),
             stop_drain_ms: self.drain_ms.get().max(10_000),
             instance: None,
             session_timeout_ms: self.session_timeout_ms.get() as u32,
-            prefetch_kib: 16 << 10,
+            prefetch_kib: 12 << 10,
         }
     }
 

@@ -50,7 +50,8 @@ fn an_app_of_few_words_has_the_defaults() {
     let [app] = &loaded.apps[..] else { panic!("one app") };
     let route = loaded.routes.find("g", "mail", "paid").unwrap();
     assert_eq!((&*app.name, app.protocol, app.path.as_str()), ("few", Protocol::Http, "/"));
-    let server = Server { address: "s:1".into(), weight: 1, zone: String::new(), labels: Vec::new() };
+    let server =
+        Server { address: "s:1".into(), name: None, weight: 1, zone: String::new(), labels: Vec::new() };
     assert_eq!(app.servers, ServerSource::Listed(vec![server]));
     assert_eq!((&*app.selector, &app.success), ("round-robin", &SuccessRule::Any2xx));
     assert_eq!((app.server_concurrency, app.response_bytes_max), (1_024, 1 << 20));

@@ -59,7 +59,7 @@ impl Protocol {
 pub enum ServerSource {
     /// As written.
     Listed(Vec<Server>),
-    /// A file with a server a line, watched.
+    /// A file with a server a line, with its weight behind it if that is not 1; watched.
     File(std::path::PathBuf),
     /// All addresses of a name, asked again every so many ms.
     Dns { host: String, port: u16, every_ms: u64 },
@@ -72,6 +72,8 @@ pub enum ServerSource {
 pub struct Server {
     /// `host:port`, also its id.
     pub address: Arc<str>,
+    /// What it is called in `Host` and in TLS; none: by its address.
+    pub name: Option<Arc<str>>,
     pub weight: u32,
     pub zone: String,
     pub labels: Vec<(String, String)>,

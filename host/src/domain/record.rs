@@ -90,6 +90,21 @@ impl Record {
         text
     }
 
+    /// `group/topic/partition/offset`: one for each delivery that is owed, the same on every attempt.
+    pub fn delivery_id(&self, group: &str) -> String {
+        let (partition, offset) = (i64::from(self.partition), self.offset);
+        let numbers = decimal_len(partition) + decimal_len(offset);
+        let mut text = String::with_capacity(group.len() + self.topic.len() + numbers + "///".len());
+        text.push_str(group);
+        text.push('/');
+        text.push_str(&self.topic);
+        text.push('/');
+        push_decimal(&mut text, partition);
+        text.push('/');
+        push_decimal(&mut text, offset);
+        text
+    }
+
     fn key_end(&self) -> usize {
         if self.key == ABSENT { 0 } else { self.key as usize }
     }
@@ -148,6 +163,9 @@ mod tests {
                 let it = Record::new(("orders".into(), partition, offset), None, None, None, b"");
                 let text = it.coordinates();
                 assert_eq!(text, format!("orders[{partition}]@{offset}"));
+                assert_eq!(text.len(), text.capacity(), "{text}");
+                let text = it.delivery_id("g");
+                assert_eq!(text, format!("g/orders/{partition}/{offset}"));
                 assert_eq!(text.len(), text.capacity(), "{text}");
             }
         }

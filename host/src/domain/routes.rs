@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use regex_automata::{Anchored, Input, meta};
+use rustc_hash::FxHashMap;
 
 use crate::domain::app::Route;
 
@@ -84,24 +85,25 @@ impl Entry {
     }
 }
 
-/// The table that messages are looked up in.
+/// The table that messages are looked up in. Its hashes are quick ones: what is put in comes from the
+/// configuration, messages only look up.
 #[derive(Debug, Default)]
 pub struct Routes {
     entries: Vec<Entry>,
-    groups: HashMap<Arc<str>, Group>,
+    groups: FxHashMap<Arc<str>, Group>,
 }
 
 #[derive(Debug, Default)]
 struct Group {
     /// Those topics that some entry of the group names.
-    topics: HashMap<Arc<str>, Table>,
+    topics: FxHashMap<Arc<str>, Table>,
     /// For every other topic.
     others: Table,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    exact: HashMap<Arc<str>, Arc<Route>>,
+    exact: FxHashMap<Arc<str>, Arc<Route>>,
     regexes: Option<Regexes>,
     any: Option<Arc<Route>>,
 }
@@ -129,7 +131,7 @@ impl Routes {
         if let Some((first, second)) = twice(&entries).first().copied() {
             return Err(RoutesError::Twice { first, second });
         }
-        let mut groups: HashMap<Arc<str>, Group> = HashMap::new();
+        let mut groups: FxHashMap<Arc<str>, Group> = FxHashMap::default();
         for entry in &entries {
             let group = groups.entry(entry.group.clone()).or_default();
             for topic in entry.topics.iter().flatten() {

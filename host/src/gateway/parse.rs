@@ -159,10 +159,19 @@ fn message(fields: Fields<'_>, at: &str) -> Result<Sent, String> {
     if sent.envelope.command.is_empty() {
         return Err(missing_command(at));
     }
-    if data.is_none() {
-        return Err(format!(
-            "`{at}data` is missing: send `data` (any JSON), `text` or `data_base64`; `\"text\": \"\"` for none"
-        ));
+    match data.as_deref() {
+        None => {
+            return Err(format!(
+                "`{at}data` is missing: send `data` (any JSON), `text` or `data_base64`; `\"text\": \"\"` for none"
+            ));
+        }
+        // A service that is sent JSON is told so.
+        Some("data") if headers::find(&sent.envelope.headers, "content-type").is_none() => {
+            let mut block = sent.envelope.headers.to_vec();
+            headers::push(&mut block, b"content-type", Some(b"application/json"));
+            sent.envelope.headers = block.into();
+        }
+        Some(_) => {}
     }
     Ok(sent)
 }
@@ -270,7 +279,22 @@ mod tests {
         );
         assert_eq!((it.data.as_deref(), it.expires_ms), (Some(&br#"{"a": 1.50}"#[..]), Some(5)));
         let headers: Vec<_> = Headers::new(&it.headers).map(|it| (it.name, it.value)).collect();
-        assert_eq!(headers, [(&b"a"[..], Some(&b"b"[..]))]);
+        let json_type = (&b"content-type"[..], Some(&b"application/json"[..]));
+        assert_eq!(headers, [(&b"a"[..], Some(&b"b"[..])), json_type]);
+    }
+
+    #[test]
+    fn only_json_without_a_type_is_given_one() {
+        let cases = [
+            (r#"{"command":"c","data":1}"#, Some("application/json")),
+            (r#"{"command":"c","data":1,"headers":{"Content-Type":"a/b"}}"#, Some("a/b")),
+            (r#"{"command":"c","text":"1"}"#, None),
+            (r#"{"command":"c","data_base64":""}"#, None),
+        ];
+        for (body, expected) in cases {
+            let sent = json(body.as_bytes()).unwrap().messages.remove(0);
+            assert_eq!(headers::find_str(&sent.envelope.headers, "content-type"), expected, "{body}");
+        }
     }
 
     #[test]

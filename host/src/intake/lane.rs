@@ -32,6 +32,14 @@ pub struct Lane {
     pub dropped: u64,
 }
 
+/// A lane's share of its group's budgets: what it may have handed over at once. One message always fits,
+/// however large (P11).
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    pub bytes: usize,
+    pub messages: usize,
+}
+
 /// What to do with a record that was taken.
 pub enum Taken {
     Hand(Record),
@@ -67,29 +75,29 @@ impl Lane {
         }
     }
 
-    /// Takes a record in; `bytes_max` is this lane's share.
-    pub fn take(&mut self, record: Record, bytes_max: usize) -> Taken {
+    /// Takes a record in.
+    pub fn take(&mut self, record: Record, share: Share) -> Taken {
         if !self.stash.is_empty() {
             self.stash.push_back(record);
             return Taken::Stashed;
         }
-        self.enter(record, bytes_max)
+        self.enter(record, share)
     }
 
     /// The next record of the stash, if there is room for it.
-    pub fn unstash(&mut self, bytes_max: usize) -> Option<Taken> {
+    pub fn unstash(&mut self, share: Share) -> Option<Taken> {
         let record = self.stash.pop_front()?;
-        match self.enter(record, bytes_max) {
+        match self.enter(record, share) {
             Taken::Stashed => None,
             taken => Some(taken),
         }
     }
 
-    fn enter(&mut self, record: Record, bytes_max: usize) -> Taken {
+    fn enter(&mut self, record: Record, share: Share) -> Taken {
         let offsets = self.offsets.get_or_insert_with(|| Offsets::new(record.offset, self.window));
         let bytes = record.bytes();
-        // One message always fits, however large (P11).
-        let fits = self.handed == 0 || self.bytes + bytes <= bytes_max;
+        let is_within = self.bytes + bytes <= share.bytes && (self.handed as usize) < share.messages;
+        let fits = self.handed == 0 || is_within;
         match if fits { offsets.receive(record.offset) } else { Err(Refused::Full) } {
             Ok(()) => {
                 self.handed += 1;
@@ -146,17 +154,19 @@ impl Lane {
     }
 
     /// Records that may be taken for it before it is full.
-    pub fn room(&self) -> usize {
+    pub fn room(&self, share: Share) -> usize {
         if self.paused || !self.stash.is_empty() {
             return 0;
         }
-        self.offsets.as_ref().map_or(self.window, Offsets::room)
+        let of_window = self.offsets.as_ref().map_or(self.window, Offsets::room);
+        of_window.min(share.messages.saturating_sub(self.handed as usize))
     }
 
     /// Whether what it holds leaves half of its window and share free: then it is worth fetching again.
-    pub fn has_drained(&self, bytes_max: usize) -> bool {
+    pub fn has_drained(&self, share: Share) -> bool {
         let room = self.offsets.as_ref().map_or(self.window, Offsets::room);
-        room * 2 >= self.window && self.bytes * 2 <= bytes_max
+        let handed = self.handed as usize;
+        room * 2 >= self.window && self.bytes * 2 <= share.bytes && handed * 2 <= share.messages
     }
 
     pub fn is_stashing(&self) -> bool {

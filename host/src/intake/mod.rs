@@ -24,6 +24,7 @@ use crate::domain::app::Order;
 use crate::kafka::consumer::{GroupConsumer, GroupSettings};
 use crate::kafka::{ClientSettings, Error};
 use crate::shard::Input;
+use crate::shard::appetite::Appetite;
 use crate::shard::work::{Ack, LANES_MAX, LaneTable};
 
 /// One consumer group.
@@ -41,8 +42,9 @@ pub struct Config {
     pub order_header: Option<String>,
     /// Offsets that one lane may have open.
     pub window: usize,
-    /// What all lanes of this group may have handed over, in bytes; each has an equal share.
+    /// What all lanes of this group may have handed over, in bytes and in messages; each has an equal share.
     pub bytes: usize,
+    pub messages: usize,
     pub commit_every_ms: u64,
     /// How long work in flight may take to end when its lane is given back.
     pub drain_ms: u64,
@@ -67,6 +69,7 @@ pub struct Shared {
     pub lanes: Arc<LaneTable>,
     pub slots: Arc<LaneSlots>,
     pub shards: Vec<tokio::sync::mpsc::UnboundedSender<Input>>,
+    pub appetite: Arc<Appetite>,
 }
 
 /// Slots of the lane table that are free, and the next epoch.

@@ -1,5 +1,5 @@
-//! The poll thread's loop. It waits for nothing but `take` (invariant 4), and for acknowledgements when it
-//! has no room for records.
+//! The poll thread's loop. It waits for nothing but `take` (invariant 4), for acknowledgements when it has no
+//! room for records, and for the shards' appetite when they have enough.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use super::books::Books;
 use super::commit::{Commits, Standing};
 use super::hand::{self, Hand};
-use super::lane::Taken;
+use super::lane::{Share, Taken};
 use super::rebalance::Rebalance;
 use super::report::{GroupReport, LaneReport};
 use super::{Config, Shared};
 use crate::clock;
 use crate::failpoint;
 use crate::kafka::consumer::GroupConsumer;
+use crate::shard::appetite::Appetite;
 use crate::shard::work::Ack;
 
 /// Records taken in one turn.
@@ -22,6 +23,9 @@ const BATCH: usize = 1_000;
 /// A wait for records while work is in flight, so that acknowledgements are not kept waiting; and while not.
 const WAIT_BUSY: Duration = Duration::from_millis(10);
 const WAIT_IDLE: Duration = Duration::from_millis(100);
+/// While no shard wants more: what lies behind may be of a route that has nothing to do.
+const LOOK_AHEAD: usize = 100;
+const LOOK_AHEAD_EVERY: Duration = Duration::from_millis(100);
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 
 pub struct Poll {
@@ -34,6 +38,7 @@ pub struct Poll {
     acks: mpsc::Receiver<Vec<Ack>>,
     report: Arc<Mutex<GroupReport>>,
     next_report: Instant,
+    appetite: Arc<Appetite>,
     shards_gone: bool,
 }
 
@@ -55,18 +60,27 @@ impl Poll {
             acks,
             report,
             next_report: Instant::now(),
+            appetite: shared.appetite,
             shards_gone: false,
         }
     }
 
     /// Until it is told to stop, or a shard is gone.
     pub fn run(mut self, stop: &AtomicBool) {
+        self.appetite.watch();
+        let mut last_taken = Instant::now();
         while !stop.load(Ordering::Relaxed) && !self.shards_gone {
             let credit = self.turn();
             if credit == 0 {
                 self.wait_for_acks(WAIT_BUSY);
-            } else {
+            } else if self.appetite.wants(self.config.index) {
+                last_taken = Instant::now();
                 self.take(credit);
+            } else if last_taken.elapsed() >= LOOK_AHEAD_EVERY {
+                last_taken = Instant::now();
+                self.take(credit.min(LOOK_AHEAD));
+            } else {
+                std::thread::park_timeout(WAIT_BUSY);
             }
         }
         self.finish();
@@ -117,14 +131,15 @@ impl Poll {
             // Nothing comes, but the wait for it serves the group.
             return 1;
         }
-        let room: usize = self.books.iter().map(super::lane::Lane::room).sum();
+        let share = self.share();
+        let room: usize = self.books.iter().map(|it| it.room(share)).sum();
         room.div_ceil(2).min(BATCH)
     }
 
     fn take(&mut self, credit: usize) {
         let busy = self.books.iter().any(|it| it.handed > 0);
         let wait = if busy { WAIT_BUSY } else { WAIT_IDLE };
-        let bytes_max = self.bytes_of_a_lane();
+        let share = self.share();
         let (books, hand) = (&mut self.books, &mut self.hand);
         let now_ms = clock::now_ms();
         let mut full = Vec::new();
@@ -134,7 +149,7 @@ impl Poll {
             |it| {
                 // Fetched before its partition was given back.
                 let Some(at) = books.place_of(it.topic, it.partition) else { return };
-                put(books, hand, at, hand::copy(&it), (bytes_max, now_ms), &mut full);
+                put(books, hand, at, hand::copy(&it), (share, now_ms), &mut full);
             },
             |it| {
                 tracing::warn!(topic = &*it.topic, partition = it.partition, it.detail, "a partition reports")
@@ -149,9 +164,10 @@ impl Poll {
         }
     }
 
-    /// Each lane's share of the byte budget: one that is blocked cannot use up its neighbours'.
-    fn bytes_of_a_lane(&self) -> usize {
-        self.config.bytes / self.books.len().max(1)
+    /// Each lane's share of the budgets: one that is blocked cannot use up its neighbours'.
+    fn share(&self) -> Share {
+        let lanes = self.books.len().max(1);
+        Share { bytes: self.config.bytes / lanes, messages: (self.config.messages / lanes).max(1) }
     }
 
     fn pause(&mut self, full: &[usize]) {
@@ -172,22 +188,22 @@ impl Poll {
 
     /// Hands over what was stashed for want of room, and fetches again where a lane has drained.
     fn refill(&mut self) {
-        let bytes_max = self.bytes_of_a_lane();
+        let share = self.share();
         let now_ms = clock::now_ms();
         let (books, hand) = (&mut self.books, &mut self.hand);
         let mut resumed = Vec::new();
         let mut stashed = Vec::new();
         for at in 0..books.len() {
             let lane = books.at(at);
-            if !lane.has_drained(bytes_max) {
+            if !lane.has_drained(share) {
                 continue;
             }
-            while let Some(taken) = books.at(at).unstash(bytes_max) {
+            while let Some(taken) = books.at(at).unstash(share) {
                 match taken {
                     Taken::Hand(record) => hand.put(books.at(at), record, now_ms),
                     Taken::Restart(record) => {
                         books.restart(at);
-                        put(books, hand, at, record, (bytes_max, now_ms), &mut stashed);
+                        put(books, hand, at, record, (share, now_ms), &mut stashed);
                     }
                     Taken::Stashed => break,
                 }
@@ -208,6 +224,7 @@ impl Poll {
 
     /// Publishes the picture that stats and explain show.
     fn tell(&mut self) {
+        let share = self.share();
         self.next_report = Instant::now() + REPORT_EVERY;
         let lanes: Vec<LaneReport> = self
             .books
@@ -220,7 +237,7 @@ impl Poll {
                 committed: it.committed,
                 open: it.handed,
                 bytes: it.bytes,
-                gate: (it.paused || it.room() == 0).then_some("window"),
+                gate: (it.paused || it.room(share) == 0).then_some("window"),
             })
             .collect();
         let sum = |part: fn(&super::lane::Lane) -> u64| self.books.iter().map(part).sum::<u64>();
@@ -249,10 +266,10 @@ fn put(
     hand: &mut Hand,
     at: usize,
     record: crate::domain::record::Record,
-    (bytes_max, now_ms): (usize, u64),
+    (share, now_ms): (Share, u64),
     full: &mut Vec<usize>,
 ) {
-    match books.at(at).take(record, bytes_max) {
+    match books.at(at).take(record, share) {
         Taken::Hand(record) => hand.put(books.at(at), record, now_ms),
         Taken::Stashed => {
             if full.last() != Some(&at) {
@@ -268,7 +285,7 @@ fn put(
                 "the partition's log was cut or made anew: beginning there"
             );
             books.restart(at);
-            put(books, hand, at, record, (bytes_max, now_ms), full);
+            put(books, hand, at, record, (share, now_ms), full);
         }
     }
 }

@@ -68,6 +68,23 @@ pub struct Plugin {
     pub metrics: Arc<PluginMetrics>,
     pub code: Code,
     settings: Settings,
+    /// Too slow for the shards until then, in ms since the process began.
+    aside_until_ms: AtomicU64,
+}
+
+/// How long a slow plugin runs aside before it is tried inline again.
+const ASIDE_MS: u64 = 60_000;
+
+impl Plugin {
+    /// Whether it runs aside for now.
+    pub fn is_aside(&self, now_ms: u64) -> bool {
+        now_ms < self.aside_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// It is too slow for a shard.
+    pub fn put_aside(&self, now_ms: u64) {
+        self.aside_until_ms.store(now_ms + ASIDE_MS, Ordering::Relaxed);
+    }
 }
 
 /// What a component is known by: sha256, in hex.
@@ -111,6 +128,7 @@ pub fn compile(engine: &Engine, name: &str, bytes: &[u8], settings: Settings) ->
         id: NEXT.fetch_add(1, Ordering::Relaxed),
         digest: digest(bytes),
         settings: settings.clone(),
+        aside_until_ms: AtomicU64::new(0),
         config: Arc::new(settings.config),
         metrics: engine.metrics().of(name),
         limits: settings.limits.unwrap_or(match code {
@@ -204,7 +222,7 @@ impl Plugin {
     /// Starts an instance under the real limits and drops it.
     fn probe(&self, engine: &Engine) -> Result<(), super::Stopped> {
         match &self.code {
-            Code::Handler(code) => code.start(engine, self).map(drop),
+            Code::Handler(code) => code.start(engine, self, u32::MAX).map(drop),
             Code::Selector(code) => code.start(engine, self).map(drop),
         }
     }

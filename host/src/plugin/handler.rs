@@ -38,6 +38,7 @@ pub struct Handler {
     store: Store<Guest>,
     handle: message_handler::Guest,
     judge: Option<judge::Guest>,
+    call_ms: u32,
     call_ticks: u64,
     calls_left: u64,
 }
@@ -54,7 +55,8 @@ impl HandlerCode {
         self.judge.is_some()
     }
 
-    pub fn start(&self, engine: &Engine, plugin: &Plugin) -> Result<Handler, Stopped> {
+    /// `call_ms_max`: what a call may take on this thread, where the plugin's limit is more.
+    pub fn start(&self, engine: &Engine, plugin: &Plugin, call_ms_max: u32) -> Result<Handler, Stopped> {
         let (mut store, instance) = lifecycle::start(engine, plugin, &self.pre)?;
         let load = || -> wasmtime::Result<_> {
             let handle = self.handle.load(&mut store, &instance)?;
@@ -65,11 +67,13 @@ impl HandlerCode {
             Ok((handle, judge))
         };
         let (handle, judge) = { load }().map_err(|it| Stopped::of(&it, false))?;
+        let call_ms = plugin.limits.call_ms.min(call_ms_max);
         Ok(Handler {
             store,
             handle,
             judge,
-            call_ticks: lifecycle::ticks(plugin.limits.call_ms),
+            call_ms,
+            call_ticks: lifecycle::ticks(call_ms),
             calls_left: plugin.limits.calls,
         })
     }
@@ -150,9 +154,7 @@ impl Handler {
     }
 
     fn begin(&mut self, call: Call) {
-        let guest = self.store.data_mut();
-        let call_ms = guest.limits.call_ms;
-        guest.begin(call, call_ms);
+        self.store.data_mut().begin(call, self.call_ms);
         self.store.set_epoch_deadline(self.call_ticks);
         self.calls_left = self.calls_left.saturating_sub(1);
     }

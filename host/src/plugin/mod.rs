@@ -1,10 +1,12 @@
 //! The edge to the sandbox: everything that names wasmtime. A [`Plugin`] is a compiled version, shared by
 //! all threads; a [`Handler`] or [`Selector`] is an instance of one, owned by one shard and called inline.
+//! Handlers that are too slow for that run [`Aside`].
 //!
 //! ```text
 //! bytes --compile--> Plugin --start--> Handler --handle--> Action --judge--> Verdict
 //! ```
 
+mod aside;
 mod bindings;
 mod compile;
 mod engine;
@@ -13,14 +15,17 @@ mod handler;
 mod imports;
 mod lifecycle;
 mod selector;
+mod slots;
 pub mod standard;
 mod wasi;
 
+pub use aside::{Aside, INLINE_MS};
 pub use compile::{Code, Plugin, Refusal, Settings, compile, digest};
 pub use engine::Engine;
 pub use guest::{Call, Emitted, Limits, Load};
 pub use handler::{Action, Handled, Handler};
 pub use selector::{AppView, Pick, Selector, ServerView};
+pub use slots::Slots;
 
 /// How a guest's call ended that did not return. The instance is gone with it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,12 +4,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::Shard;
+use super::appetite::Portion;
 use super::apps::AppHere;
 use super::gates::{Gate, SharedRate};
-use super::handle;
 use super::live::Unmatched;
 use super::queues::OrderKey;
+use super::request;
 use super::settle::Ending;
 use super::work::{Ack, Ticket, Work};
 use crate::domain::app::{Order, Route};
@@ -53,7 +56,12 @@ pub struct RouteHere {
     pub app: Option<Rc<AppHere>>,
     pub handler: Option<Arc<Plugin>>,
     pub gate: Gate<Job>,
+    pub portion: Portion,
     pub rate: Option<Arc<SharedRate>>,
+    /// Besides the gate's: where all shards together have fewer places than there are shards (S93).
+    pub few: Option<Arc<Semaphore>>,
+    /// The route's path, else the app's, as a request's target; or what is wrong with it.
+    pub uri: Result<http::Uri, String>,
     /// Of each topic that it was met in.
     pub counters: RefCell<Vec<TopicCounters>>,
 }
@@ -85,11 +93,12 @@ impl Shard {
             return;
         };
         let route = self.route_here(route);
+        self.note_met(&route, ticket.group, received_ms);
         if let Some(outcome) = not_now(&message, received_ms) {
             self.settle_now(ticket, Ending::of(Rc::new(message), Some(route), outcome, received_ms));
             return;
         }
-        let key = order_key(route.route.order, ticket.group, hash, &message);
+        let key = self.order_key(route.route.order, ticket.group, hash, &message);
         let (generation, message) = (live.generation, Rc::new(message));
         let job = Job { ticket, received_ms, generation, order_hash: hash, key, message, route };
         let job = match &job.key {
@@ -108,24 +117,24 @@ impl Shard {
     pub(super) fn begin(self: &Rc<Self>, job: Job) {
         let route = Rc::clone(&job.route);
         if let Some(job) = route.gate.enter_or_wait(job) {
-            self.run_job(job);
+            self.start(job);
         }
     }
 
-    /// Starts a job that has a place.
-    pub(super) fn run_job(self: &Rc<Self>, job: Job) {
-        tokio::task::spawn_local(handle::life(Rc::clone(self), job));
-    }
-
-    /// After a job's end: whoever waited for its place or behind its key may go.
-    pub(super) fn pass_on(self: &Rc<Self>, route: &RouteHere, key: Option<&OrderKey>) {
-        if let Some(next) = route.gate.leave() {
-            self.run_job(next);
+    /// After a job's end: whoever waited for its place or behind its key may go. The worker that ended it takes
+    /// the one that is returned.
+    pub(super) fn pass_on(self: &Rc<Self>, route: &RouteHere, key: Option<&OrderKey>) -> Option<Job> {
+        let mut mine = route.gate.leave();
+        let behind = key.and_then(|it| self.queues.borrow_mut().leave(it));
+        if let Some(job) = behind {
+            let route = Rc::clone(&job.route);
+            if let Some(job) = route.gate.enter_or_wait(job)
+                && let Some(job) = mine.replace(job)
+            {
+                self.start(job);
+            }
         }
-        let next = key.and_then(|it| self.queues.borrow_mut().leave(it));
-        if let Some(next) = next {
-            self.begin(next);
-        }
+        mine
     }
 
     /// The route as this shard sees it, made when first met.
@@ -134,11 +143,17 @@ impl Shard {
             return Rc::clone(known);
         }
         let live = self.live();
+        let places = share_of(route.concurrency, self.index, self.count);
         let here = Rc::new(RouteHere {
             app: self.app_here(&live, route),
             handler: live.plugins.get(&route.handler).cloned(),
-            gate: Gate::new(share_of(route.concurrency, self.index, self.count)),
-            rate: route.rate.map(|it| self.shared.rates.of(&route.name, it)),
+            gate: Gate::new(places),
+            portion: Portion::new(places),
+            uri: request::uri_of(route.path.as_deref().unwrap_or(&route.app.path)),
+            rate: route.rate.map(|it| self.shared.common.rate(&route.name, it)),
+            few: (1..self.count)
+                .contains(&route.concurrency)
+                .then(|| self.shared.common.places(&route.name, route.concurrency)),
             counters: RefCell::default(),
             route: Arc::clone(route),
         });
@@ -165,6 +180,41 @@ impl Shard {
         counters
     }
 
+    fn order_key(&self, order: Order, group: u16, hash: u64, message: &Message) -> Option<OrderKey> {
+        let record = &message.record;
+        let key = match order {
+            Order::None => return None,
+            Order::Partition => None,
+            // Without a key there is nothing to be in order with.
+            Order::Key => Some(record.key_shared()?),
+        };
+        let hash = if key.is_none() { record.partition as u64 } else { hash };
+        Some(OrderKey {
+            hash,
+            group,
+            topic: self.topic_number(&record.topic),
+            key,
+            partition: record.partition,
+        })
+    }
+
+    /// Records come in runs of one topic.
+    fn topic_number(&self, topic: &Arc<str>) -> u32 {
+        let mut topics = self.topics.borrow_mut();
+        let last = self.last_topic.get();
+        if topics.get(last as usize).is_some_and(|it| Arc::ptr_eq(it, topic)) {
+            return last;
+        }
+        let known = topics.iter().position(|it| Arc::ptr_eq(it, topic));
+        let known = known.or_else(|| topics.iter().position(|it| it == topic));
+        let number = known.unwrap_or_else(|| {
+            topics.push(Arc::clone(topic));
+            topics.len() - 1
+        }) as u32;
+        self.last_topic.set(number);
+        number
+    }
+
     fn app_here(&self, live: &super::live::Live, route: &Arc<Route>) -> Option<Rc<AppHere>> {
         let app = &route.app;
         let place = (Arc::clone(&app.name), Arc::clone(&route.selector));
@@ -183,8 +233,9 @@ impl Shard {
     }
 }
 
-/// What one shard may have under way of a route's places; all shards' shares are the whole, but at least one each.
-fn share_of(places: u32, index: u32, count: u32) -> u32 {
+/// What one shard may have under way of a route's places; all shards' shares are the whole, but at least one
+/// each: see [`RouteHere::few`].
+pub fn share_of(places: u32, index: u32, count: u32) -> u32 {
     match places {
         // No limit.
         0 => 0,
@@ -216,18 +267,6 @@ fn not_now(message: &Message, now_ms: u64) -> Option<Outcome> {
     // Without a time of production the delay counts from when it was read.
     let counted_here = (message.delay_ms > 0).then(|| now_ms + message.delay_ms);
     message.due_ms.or(counted_here).filter(|it| *it > now_ms).map(Outcome::Deferred)
-}
-
-fn order_key(order: Order, group: u16, hash: u64, message: &Message) -> Option<OrderKey> {
-    let record = &message.record;
-    let key = match order {
-        Order::None => return None,
-        Order::Partition => None,
-        // Without a key there is nothing to be in order with.
-        Order::Key => Some(record.key_shared()?),
-    };
-    let hash = if key.is_none() { record.partition as u64 } else { hash };
-    Some(OrderKey { hash, group, topic: Arc::clone(&record.topic), key, partition: record.partition })
 }
 
 /// What an app's selector is told: the commands that it serves.

@@ -11,7 +11,7 @@ use super::admit::Job;
 use crate::domain::app::{App, OnSelectorFailure, Protocol, ServerSource};
 use crate::domain::outcome::{Failure, Stage};
 use crate::plugin::{AppView, Call, Code, Load, Pick, Plugin, Selector, ServerView, Stopped, StoppedKind};
-use crate::upstream::{AppServers, InService, Server};
+use crate::upstream::{AppServers, InService, Server, Target};
 
 pub struct AppHere {
     pub app: Arc<App>,
@@ -19,13 +19,20 @@ pub struct AppHere {
     servers: Arc<AppServers>,
     commands: Vec<String>,
     plugin: Option<Arc<Plugin>>,
-    seen: RefCell<Arc<InService>>,
+    seen: RefCell<Rc<Seen>>,
     loads: RefCell<Rc<dyn Fn(u32) -> Load>>,
     selector: RefCell<Option<Selector>>,
     /// Generation that the selector was told.
     told: Cell<u64>,
     /// Servers that messages named themselves, by address.
-    named: RefCell<HashMap<String, Arc<Server>>>,
+    named: RefCell<HashMap<String, Rc<Target>>>,
+}
+
+/// The servers in service when last looked, and this shard's connections to them.
+#[derive(Default)]
+struct Seen {
+    in_service: Arc<InService>,
+    targets: Vec<Rc<Target>>,
 }
 
 /// Servers that messages named, kept for their counters and connections.
@@ -36,7 +43,7 @@ pub struct Choice<'a> {
     pub job: &'a Job,
     pub attempt: u32,
     /// The server of the last attempt, when another one is wanted.
-    pub failed: Option<&'a Arc<Server>>,
+    pub failed: Option<&'a Rc<Target>>,
 }
 
 impl AppHere {
@@ -61,46 +68,47 @@ impl AppHere {
     }
 
     /// The server for this attempt.
-    pub fn choose(&self, shard: &Shard, choice: &Choice<'_>) -> Result<Arc<Server>, Failure> {
+    pub fn choose(&self, shard: &Shard, choice: &Choice<'_>) -> Result<Rc<Target>, Failure> {
         if let ServerSource::Message { .. } = &self.app.servers {
-            return self.named_by_message(choice.job);
+            return self.named_by_message(shard, choice.job);
         }
-        self.look();
-        let seen = Arc::clone(&self.seen.borrow());
-        if seen.servers.is_empty() {
+        self.look(shard);
+        let seen = Rc::clone(&self.seen.borrow());
+        if seen.targets.is_empty() {
             let detail = format!("no server of app {} is known", self.app.name);
             return Err(Failure::transient(Stage::Select, detail));
         }
-        let failed = choice.failed.and_then(|it| seen.servers.iter().position(|at| Arc::ptr_eq(at, it)));
+        let failed = choice.failed.and_then(|it| seen.targets.iter().position(|at| Rc::ptr_eq(at, it)));
         let picked = self.ask(shard, choice, failed.map(|it| it as u32), &seen);
         let index = match picked {
-            Ok(Ok(index)) if (index as usize) < seen.servers.len() => index as usize,
+            Ok(Ok(index)) if (index as usize) < seen.targets.len() => index as usize,
             Ok(Ok(index)) => {
-                let detail = format!("server {index} of {}", seen.servers.len());
+                let detail = format!("server {index} of {}", seen.targets.len());
                 self.fall_back(shard, &seen, failed, &Stopped { kind: StoppedKind::Answer, detail })?
             }
             // S4: none available is the selector's good right.
             Ok(Err(reason)) => return Err(Failure::transient(Stage::Select, reason)),
             Err(stopped) => self.fall_back(shard, &seen, failed, &stopped)?,
         };
-        Ok(Arc::clone(&seen.servers[index]))
+        Ok(Rc::clone(&seen.targets[index]))
     }
 
     /// Takes note of a change of the servers in service.
-    fn look(&self) {
-        if self.servers.generation() == self.seen.borrow().generation {
+    fn look(&self, shard: &Shard) {
+        if self.servers.generation() == self.seen.borrow().in_service.generation {
             return;
         }
         let newest = self.servers.in_service();
         let servers = Arc::clone(&newest);
         *self.loads.borrow_mut() = Rc::new(move |at| {
             servers.servers.get(at as usize).map_or(Load::default(), |it| Load {
-                in_flight: it.stats.in_flight.load(Relaxed),
-                latency_ewma_us: it.stats.latency_ewma_us.load(Relaxed),
+                in_flight: it.stats.in_flight(),
+                latency_ewma_us: it.stats.latency_ewma_us(),
                 consecutive_failures: it.stats.failures_in_row.load(Relaxed),
             })
         });
-        *self.seen.borrow_mut() = newest;
+        let targets = newest.servers.iter().map(|it| shard.client.target(it)).collect();
+        *self.seen.borrow_mut() = Rc::new(Seen { in_service: newest, targets });
     }
 
     fn ask(
@@ -108,18 +116,18 @@ impl AppHere {
         shard: &Shard,
         choice: &Choice<'_>,
         failed: Option<u32>,
-        seen: &InService,
+        seen: &Seen,
     ) -> Result<Result<u32, String>, Stopped> {
         let mut held = self.selector.borrow_mut();
         let mut selector = match held.take() {
-            Some(it) if self.told.get() == seen.generation => it,
-            other => self.tell(shard, other, seen)?,
+            Some(it) if self.told.get() == seen.in_service.generation => it,
+            other => self.tell(shard, other, &seen.in_service)?,
         };
         let message = &choice.job.message;
         let call = Call {
             message: Some(Rc::clone(message)),
             loads: Some(Rc::clone(&self.loads.borrow())),
-            servers: seen.servers.len() as u32,
+            servers: seen.targets.len() as u32,
             ..Call::default()
         };
         let pick = Pick {
@@ -178,7 +186,7 @@ impl AppHere {
     fn fall_back(
         &self,
         shard: &Shard,
-        seen: &InService,
+        seen: &Seen,
         failed: Option<usize>,
         stopped: &Stopped,
     ) -> Result<usize, Failure> {
@@ -187,8 +195,8 @@ impl AppHere {
             return Err(Failure::transient(Stage::Select, stopped.to_string()));
         }
         tracing::debug!(app = %self.app.name, %stopped, "the selector failed, the built-in one chooses");
-        let count = seen.servers.len();
-        let busy = |at: usize| seen.servers[at].stats.in_flight.load(Relaxed);
+        let count = seen.targets.len();
+        let busy = |at: usize| seen.targets[at].server.stats.in_flight();
         let first = shard.random_u64() as usize % count;
         let second = shard.random_u64() as usize % count;
         let chosen = if busy(second) < busy(first) { second } else { first };
@@ -196,7 +204,7 @@ impl AppHere {
     }
 
     /// The address that the message names, if the app allows it (S10, S166).
-    fn named_by_message(&self, job: &Job) -> Result<Arc<Server>, Failure> {
+    fn named_by_message(&self, shard: &Shard, job: &Job) -> Result<Rc<Target>, Failure> {
         let ServerSource::Message { allow } = &self.app.servers else {
             return Err(Failure::lasting(Stage::Select, "the app's servers do not come from the message"));
         };
@@ -218,14 +226,14 @@ impl AppHere {
         }
         let address = format!("{host}:{port}");
         let mut named = self.named.borrow_mut();
-        if let Some(server) = named.get(&address).filter(|it| it.protocol == protocol) {
-            return Ok(Arc::clone(server));
+        if let Some(target) = named.get(&address).filter(|it| it.server.protocol == protocol) {
+            return Ok(Rc::clone(target));
         }
         if named.len() >= NAMED_MAX {
             named.clear();
         }
-        let server = Arc::new(Server::named(&address, protocol));
-        named.insert(address, Arc::clone(&server));
-        Ok(server)
+        let target = shard.client.target(&Arc::new(Server::named(&address, protocol, shard.count)));
+        named.insert(address, Rc::clone(&target));
+        Ok(target)
     }
 }

@@ -4,9 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::domain::limiter::Rate;
 
@@ -19,6 +19,8 @@ pub struct Gate<T> {
     ready: RefCell<VecDeque<T>>,
     /// Started, back from a pause.
     returning: RefCell<VecDeque<oneshot::Sender<()>>>,
+    /// Between two attempts.
+    pausing: Cell<usize>,
 }
 
 impl<T> Gate<T> {
@@ -28,6 +30,7 @@ impl<T> Gate<T> {
             in_flight: Cell::new(0),
             ready: RefCell::default(),
             returning: RefCell::default(),
+            pausing: Cell::new(0),
         }
     }
 
@@ -85,8 +88,18 @@ impl<T> Gate<T> {
         self.in_flight.get()
     }
 
+    /// Messages that have their turn and no place: unstarted, pausing between attempts, or back from a pause.
     pub fn waiting(&self) -> usize {
-        self.ready.borrow().len() + self.returning.borrow().len()
+        self.ready.borrow().len() + self.pausing.get() + self.returning.borrow().len()
+    }
+
+    /// A message is between two attempts until `pause_ends`.
+    pub fn pause_begins(&self) {
+        self.pausing.set(self.pausing.get() + 1);
+    }
+
+    pub fn pause_ends(&self) {
+        self.pausing.set(self.pausing.get() - 1);
     }
 
     fn next_returning(&self) -> Option<oneshot::Sender<()>> {
@@ -130,18 +143,29 @@ impl SharedRate {
     }
 }
 
-/// The rates of all routes, for all shards: a route has one, however many shards ask.
+/// What routes have once, however many shards ask: rates, and places of those that have fewer than there are
+/// shards.
 #[derive(Default)]
-pub struct Rates(Mutex<HashMap<RateOf, Arc<SharedRate>>>);
+pub struct Common {
+    rates: Mutex<HashMap<RouteAndLimit, Arc<SharedRate>>>,
+    places: Mutex<HashMap<RouteAndLimit, Arc<Semaphore>>>,
+}
 
-/// A route and its rate a second.
-type RateOf = (Arc<str>, u32);
+/// A changed limit is another entry: what holds a place of the old one keeps it to its end.
+type RouteAndLimit = (Arc<str>, u32);
 
-impl Rates {
-    pub fn of(&self, route: &Arc<str>, per_second: u32) -> Arc<SharedRate> {
-        let mut all = self.0.lock().unwrap_or_else(|it| it.into_inner());
+impl Common {
+    pub fn rate(&self, route: &Arc<str>, per_second: u32) -> Arc<SharedRate> {
+        let mut all = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (Arc::clone(route), per_second);
         Arc::clone(all.entry(key).or_insert_with(|| SharedRate::new(per_second)))
+    }
+
+    /// Places that cannot be shared out among the shards, because there are fewer of them.
+    pub fn places(&self, route: &Arc<str>, places: u32) -> Arc<Semaphore> {
+        let mut all = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (Arc::clone(route), places);
+        Arc::clone(all.entry(key).or_insert_with(|| Arc::new(Semaphore::new(places as usize))))
     }
 }
 

@@ -3,15 +3,16 @@
 //! A job whose turn has come is attempted until its outcome is final, and that outcome is carried out.
 //! Everything on the way is a value: every early end of an attempt is an outcome, none is an error.
 
-use std::panic::AssertUnwindSafe;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-
 use super::Shard;
-use super::admit::{Job, RouteHere};
+use super::admit::{Job, RouteHere, share_of};
 use super::apps::Choice;
 use super::request;
 use super::settle::Ending;
@@ -19,33 +20,46 @@ use super::work::Ack;
 use crate::clock;
 use crate::domain::app::OnPluginFailure;
 use crate::domain::exchange::{Request, Response};
-use crate::domain::outcome::{Failure, Outcome, Stage};
+use crate::domain::outcome::{Failure, Outcome, Stage, Verdict};
 use crate::domain::retry::Next;
 use crate::failpoint;
 use crate::metrics::RouteCounters;
-use crate::plugin::{Action, Call, Code, Emitted, Stopped};
-use crate::upstream::Server;
+use crate::plugin::{Action, Call, Code, Emitted, Handled, INLINE_MS, Plugin, Stopped, StoppedKind};
+use crate::upstream::Target;
 
-/// From its turn in the queue to the acknowledgement that it needs us no more. A local task of its own;
-/// it holds one of its route's places when it begins.
-pub async fn life(shard: Rc<Shard>, job: Job) {
-    let ended = AssertUnwindSafe(handle(&shard, &job)).catch_unwind().await.unwrap_or_else(|panic| {
-        let detail = format!("a bug of the host: {}", text_of(&*panic));
-        tracing::error!(message = job.message.record.coordinates(), detail, "a message made us panic");
-        Some(Ending::of(
-            Rc::clone(&job.message),
-            Some(Rc::clone(&job.route)),
-            Outcome::Dead { code: "panic".to_owned(), failure: Failure::lasting(Stage::Handle, detail) },
-            job.received_ms,
-        ))
-    });
+/// From its turn in the queue to the acknowledgement that it needs us no more. It holds one of its route's
+/// places when it begins. Returns a job whose turn has come by that, if any.
+pub async fn life(shard: &Rc<Shard>, job: Job) -> Option<Job> {
+    let ended = match caught(pin!(handle(shard, &job))).await {
+        Ok(ended) => ended,
+        Err(panic) => {
+            let detail = format!("a bug of the host: {}", text_of(&*panic));
+            tracing::error!(message = job.message.record.coordinates(), detail, "a message made us panic");
+            Some(Ending::of(
+                Rc::clone(&job.message),
+                Some(Rc::clone(&job.route)),
+                Outcome::Dead { code: "panic".to_owned(), failure: Failure::lasting(Stage::Handle, detail) },
+                job.received_ms,
+            ))
+        }
+    };
     let settled = match ended {
         Some(ending) => shard.settle(&job.ticket, ending).await,
         None => false,
     };
     failpoint::reached("settled");
     shard.acknowledge(Ack { ticket: job.ticket, settled });
-    shard.pass_on(&job.route, job.key.as_ref());
+    shard.pass_on(&job.route, job.key.as_ref())
+}
+
+/// Awaits without moving what it awaits: a wrapper would copy it for each message.
+async fn caught<F: Future>(mut it: Pin<&mut F>) -> std::thread::Result<F::Output> {
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| it.as_mut().poll(cx))) {
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
 }
 
 /// What the attempts so far leave behind for the next one.
@@ -54,7 +68,7 @@ struct Tries {
     attempt: u32,
     throttled: u32,
     /// Where the last attempt failed, when the next is to go elsewhere (S110).
-    failed: Option<Arc<Server>>,
+    failed: Option<Rc<Target>>,
     first_reason: Option<String>,
 }
 
@@ -69,7 +83,10 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
         let route = shard.current_route(job);
         let counters = shard.counters(&route, &job.ticket, &job.message.record.topic);
         counters.attempt();
-        let (outcome, emitted) = attempt(shard, job, &route, &mut tries).await;
+        let live = shard.live();
+        let group = live.groups.get(job.ticket.group as usize).map_or("?", |it| &*it.name);
+        let about = About { shard, job, route: &route, counters: &counters, group };
+        let (outcome, emitted) = attempt(&about, &mut tries).await;
         if matches!(outcome, Outcome::Retry { .. } | Outcome::Dead { .. }) {
             counters.failed();
         }
@@ -89,7 +106,7 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
                 tries.attempt += u32::from(counts);
                 tries.throttled = if counts { 0 } else { tries.throttled + 1 };
                 // Its key waits with it, its place goes to another.
-                shard.pause(&job.ticket, &job.route, Duration::from_millis(pause_ms)).await;
+                Box::pin(shard.pause(&job.ticket, &job.route, Duration::from_millis(pause_ms))).await;
             }
             Next::End(outcome) => {
                 let ending = Ending::of(Rc::clone(&job.message), Some(route), outcome, job.received_ms);
@@ -99,26 +116,37 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
     }
 }
 
+/// What an attempt is about, looked up once.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    shard: &'a Shard,
+    job: &'a Job,
+    route: &'a RouteHere,
+    counters: &'a RouteCounters,
+    group: &'a str,
+}
+
 /// One attempt. The emitted records go out only if it ends well.
-async fn attempt(shard: &Shard, job: &Job, route: &RouteHere, tries: &mut Tries) -> (Outcome, Vec<Emitted>) {
-    if let Some(rate) = &route.rate {
+async fn attempt(about: &About<'_>, tries: &mut Tries) -> (Outcome, Vec<Emitted>) {
+    if let Some(rate) = &about.route.rate {
         let wait_ns = rate.reserve(clock::monotonic_ns());
         if wait_ns > 0 {
-            tokio::time::sleep(Duration::from_nanos(wait_ns)).await;
+            Box::pin(tokio::time::sleep(Duration::from_nanos(wait_ns))).await;
         }
     }
-    match try_once(shard, job, route, tries).await {
+    let _place = match &about.route.few {
+        // Never closed: an error cannot come.
+        Some(few) => Some(Box::pin(few.acquire()).await),
+        None => None,
+    };
+    match try_once(about, tries).await {
         Ok(ended) => ended,
         Err(failure) => (failure.into(), Vec::new()),
     }
 }
 
-async fn try_once(
-    shard: &Shard,
-    job: &Job,
-    route: &RouteHere,
-    tries: &mut Tries,
-) -> Result<(Outcome, Vec<Emitted>), Failure> {
+async fn try_once(about: &About<'_>, tries: &mut Tries) -> Result<(Outcome, Vec<Emitted>), Failure> {
+    let About { shard, job, route, .. } = *about;
     let message = &job.message;
     let Some(handler) = &route.handler else {
         let detail = format!("there is no handler {}", route.route.handler);
@@ -129,75 +157,140 @@ async fn try_once(
     };
     let failed = tries.failed.take();
     let choice = Choice { job, attempt: tries.attempt, failed: failed.as_ref() };
+    let (asks_server, judges) = match &handler.code {
+        Code::Handler(it) => (it.asks_server, it.has_judge()),
+        Code::Selector(_) => (false, false),
+    };
     // A handler that wants to know its server gets it chosen first.
-    let asks_server = matches!(&handler.code, Code::Handler(it) if it.asks_server);
     let early = if asks_server { Some(app.choose(shard, &choice)?) } else { None };
     let call = Call {
         message: Some(Rc::clone(message)),
         attempt: tries.attempt,
         remaining_ms: route.route.timeout_ms.min(u64::from(u32::MAX)) as u32,
-        server: early.as_ref().map(|it| Arc::clone(&it.uri)),
+        server: early.as_ref().map(|it| Arc::clone(&it.server.uri)),
         ..Call::default()
     };
-    let group = shard.group_name(&job.ticket);
-    let counters = shard.counters(route, &job.ticket, &message.record.topic);
-    let began_ns = clock::monotonic_ns();
-    let handled = shard.slots.handle(handler, message, &group, job.received_ms, call.clone());
-    counters.plugin_ran(since(began_ns));
-    let handled = handled.map_err(|it| plugin_failure(route, &counters, Stage::Handle, &it))?;
+    let judge_call = judges.then(|| call.clone());
+    let handled = ask(about, handler, call).await.map_err(|it| plugin_failure(about, Stage::Handle, &it))?;
     let request = match handled.action {
         Action::Finish(verdict) => return Ok((Outcome::of(verdict, Stage::Handle), handled.emitted)),
         Action::Deliver(request) => request,
     };
-    let server = match early {
-        Some(server) => server,
+    let target = match early {
+        Some(target) => target,
         None => app.choose(shard, &choice)?,
     };
-    let response = send(shard, job, route, &server, request, tries.attempt).await;
-    let response = response.inspect_err(|_| tries.failed = Some(Arc::clone(&server)))?;
-    let verdict = shard
-        .slots
-        .judge(handler, message, &server.address, &response, call)
-        .map_err(|it| plugin_failure(route, &counters, Stage::Judge, &it))?
-        .unwrap_or_else(|| route.route.success.judge(&response));
-    let outcome = Outcome::of(verdict, Stage::Judge);
+    let response = send(about, &target, request, (tries.attempt, judges)).await;
+    let response = response.inspect_err(|_| tries.failed = Some(Rc::clone(&target)))?;
+    let verdict = match judge_call {
+        Some(call) => judge(about, handler, &target.server.address, &response, call)
+            .await
+            .map_err(|it| plugin_failure(about, Stage::Judge, &it))?,
+        None => None,
+    };
+    let outcome = Outcome::of(verdict.unwrap_or_else(|| route.route.success.judge(&response)), Stage::Judge);
     if let Outcome::Retry { .. } = &outcome {
-        tries.failed = Some(server);
+        tries.failed = Some(target);
     }
     Ok((outcome, handled.emitted))
 }
 
+/// What is to be done with the message: asked inline, or aside where that would hold up the shard.
+async fn ask(about: &About<'_>, handler: &Arc<Plugin>, call: Call) -> Result<Handled, Stopped> {
+    let About { shard, job, counters, group, .. } = *about;
+    let began_ns = clock::monotonic_ns();
+    let again = may_go_aside(handler).then(|| call.clone());
+    if !handler.is_aside(began_ns / 1_000_000) {
+        let handled = shard.slots.handle(handler, &job.message, group, job.received_ms, call);
+        let took = since(began_ns);
+        counters.plugin_ran(took);
+        if shard.slots.note(handler, took.as_micros() as u64) {
+            put_aside(handler, "slow in the mean");
+        }
+        match (handled, again) {
+            (Err(stopped), Some(call)) if stopped.kind == StoppedKind::Deadline => {
+                put_aside(handler, "it overran");
+                Box::pin(shard.shared.aside.handle(handler, (group, job.received_ms), &call)).await
+            }
+            (handled, _) => handled,
+        }
+    } else {
+        let handled = Box::pin(shard.shared.aside.handle(handler, (group, job.received_ms), &call)).await;
+        counters.plugin_ran(since(began_ns));
+        handled
+    }
+}
+
+/// What the answer means to the plugin; the same way as [`ask`].
+async fn judge(
+    about: &About<'_>,
+    handler: &Arc<Plugin>,
+    server: &str,
+    response: &Response,
+    call: Call,
+) -> Result<Option<Verdict>, Stopped> {
+    let shard = about.shard;
+    let again = may_go_aside(handler).then(|| call.clone());
+    if handler.is_aside(clock::monotonic_ns() / 1_000_000) {
+        return Box::pin(shard.shared.aside.judge(handler, server, response, &call)).await;
+    }
+    match (shard.slots.judge(handler, &about.job.message, server, response, call), again) {
+        (Err(stopped), Some(call)) if stopped.kind == StoppedKind::Deadline => {
+            put_aside(handler, "it overran in judging");
+            Box::pin(shard.shared.aside.judge(handler, server, response, &call)).await
+        }
+        (judged, _) => judged,
+    }
+}
+
+/// Whether its own limit is more than what a shard gives it.
+fn may_go_aside(handler: &Plugin) -> bool {
+    handler.limits.call_ms > INLINE_MS
+}
+
+fn put_aside(handler: &Plugin, why: &str) {
+    handler.put_aside(clock::monotonic_ns() / 1_000_000);
+    tracing::info!(
+        plugin = &*handler.name,
+        why,
+        "a handler is too slow for a shard: it runs aside for a minute"
+    );
+}
+
 /// The only wait for the network.
 async fn send(
-    shard: &Shard,
-    job: &Job,
-    route: &RouteHere,
-    server: &Arc<Server>,
+    about: &About<'_>,
+    target: &Target,
     request: Request,
-    attempt: u32,
+    (attempt, judges): (u32, bool),
 ) -> Result<Response, Failure> {
+    let About { shard, job, route, counters, group } = *about;
     let asked_ms = request.timeout_ms.map_or(u64::MAX, u64::from);
     let timeout = Duration::from_millis(route.route.timeout_ms.min(asked_ms));
-    let group = shard.group_name(&job.ticket);
-    let wants_headers =
-        matches!(route.handler.as_deref().map(|it| &it.code), Some(Code::Handler(it)) if it.has_judge());
-    let counters = shard.counters(route, &job.ticket, &job.message.record.topic);
-    let request = request::build(job, route, server, request, &group, attempt)?;
-    let sent = shard.client.send(server, request, timeout, route.route.app.response_bytes_max).await;
-    match sent {
+    let request = request::build(job, route, &target.server, request, group, attempt)?;
+    let app = &route.route.app;
+    let Some(_place) =
+        target.enter(share_of(app.server_concurrency, shard.index, shard.count), timeout).await
+    else {
+        let server = &target.server.address;
+        let detail = format!("{server} had {} requests under way for {timeout:?}", app.server_concurrency);
+        return Err(Failure::transient(Stage::Send, detail));
+    };
+    match shard.client.send(target, request, timeout, app.response_bytes_max).await {
         Ok(sent) => {
             counters.answered(sent.took);
-            Ok(request::response_of(sent, wants_headers))
+            Ok(request::response_of(sent, judges))
         }
         Err(error) => Err(Failure::transient(Stage::Send, error.to_string())),
     }
 }
 
 /// S6: a trap, a loop, a bomb or a bad answer is a failed attempt of this message and nothing else.
-fn plugin_failure(route: &RouteHere, counters: &RouteCounters, stage: Stage, stopped: &Stopped) -> Failure {
-    counters.plugin_failed(stopped.kind.as_str());
-    let detail = format!("{} {stopped}", route.route.handler);
-    match route.route.on_plugin_failure {
+fn plugin_failure(about: &About<'_>, stage: Stage, stopped: &Stopped) -> Failure {
+    about.counters.plugin_failed(stopped.kind.as_str());
+    let route = &about.route.route;
+    let detail = format!("{} {stopped}", route.handler);
+    match route.on_plugin_failure {
         OnPluginFailure::Retry => Failure::transient(stage, detail),
         OnPluginFailure::Dead => Failure::lasting(stage, detail),
     }

@@ -1,5 +1,5 @@
 //! Stage 2: messages through plugins to services. One thread for each core, each with a runtime of its own,
-//! on which every message in flight is a local task. Shards share nothing that changes but counters.
+//! on which workers, local tasks, carry one message after the other. Shards share nothing that changes but counters.
 //!
 //! ```text
 //! Work --admit--> route, order key --queues--> its turn --gates--> handle --settle--> Ack
@@ -7,14 +7,15 @@
 //! Start reading at [`handle`].
 
 mod admit;
+pub mod appetite;
 mod apps;
+mod crew;
 pub mod gates;
 mod handle;
 pub mod live;
 pub mod queues;
 mod request;
 mod settle;
-mod slots;
 mod sweep;
 pub mod work;
 
@@ -23,20 +24,23 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
 use self::admit::{Job, RouteHere};
+use self::appetite::{Appetite, Hunger};
 use self::apps::AppHere;
+use self::crew::Crew;
 use self::live::Live;
 use self::queues::Queues;
-use self::slots::Slots;
 use self::work::{Ack, LaneTable, Work};
 use crate::domain::app::Route;
 use crate::metrics::Counters;
 use crate::outbox::Outbox;
-use crate::plugin::Engine;
+use crate::plugin::{Aside, Engine, INLINE_MS, Slots};
 use crate::upstream::{Client, Directory, Tls};
 
 /// What poll threads send to a shard. Unbounded as a queue: what is in it is bounded by the lanes' windows
@@ -50,18 +54,24 @@ pub enum Input {
 /// Where a shard's acknowledgements go: one channel for each group, by index.
 pub type AckSender = std::sync::mpsc::Sender<Vec<Ack>>;
 
+/// How often connections are looked at that nobody uses.
+const TRIM_EVERY: Duration = Duration::from_secs(5);
+
 /// What all shards share.
 #[derive(Clone)]
 pub struct Shared {
     pub engine: Engine,
+    /// Where handlers run that are too slow for a shard.
+    pub aside: Aside,
     pub live: watch::Receiver<Arc<Live>>,
     pub lanes: Arc<LaneTable>,
     pub directory: Directory,
     pub outbox: Outbox,
     pub tls: Tls,
     pub counters: Arc<Counters>,
-    pub rates: Arc<gates::Rates>,
+    pub common: Arc<gates::Common>,
     pub acks: Vec<AckSender>,
+    pub appetite: Arc<Appetite>,
 }
 
 /// A running shard.
@@ -119,12 +129,17 @@ struct Shard {
     count: u32,
     shared: Shared,
     live: RefCell<Rc<LiveHere>>,
-    routes: RefCell<HashMap<*const Route, Rc<RouteHere>>>,
+    routes: RefCell<FxHashMap<*const Route, Rc<RouteHere>>>,
     /// Of what ran before, for as long as something waits at their gates.
     retired: RefCell<Vec<Rc<RouteHere>>>,
     /// By app and selector: a command may choose its own (S2).
     apps: RefCell<HashMap<AppOf, Rc<AppHere>>>,
     queues: RefCell<Queues<Job>>,
+    /// Those that messages came from, by their number in order keys.
+    topics: RefCell<Vec<Arc<str>>>,
+    last_topic: Cell<u32>,
+    crew: Crew,
+    hunger: Hunger,
     slots: Slots,
     client: Client,
     acks: RefCell<Vec<Vec<Ack>>>,
@@ -145,8 +160,12 @@ impl Shard {
             retired: RefCell::default(),
             apps: RefCell::default(),
             queues: RefCell::default(),
-            slots: Slots::new(shared.engine.clone()),
-            client: Client::new(shared.tls.clone()),
+            topics: RefCell::default(),
+            last_topic: Cell::default(),
+            crew: Crew::default(),
+            hunger: Hunger::default(),
+            slots: Slots::new(shared.engine.clone(), INLINE_MS, usize::MAX),
+            client: Client::new(shared.tls.clone(), index),
             acks: RefCell::new(shared.acks.iter().map(|_| Vec::new()).collect()),
             ack_pending: Cell::new(false),
             closed: Notify::new(),
@@ -158,6 +177,7 @@ impl Shard {
     /// Until the last sender of its inbox is gone.
     async fn run(self: Rc<Self>, mut inbox: mpsc::UnboundedReceiver<Input>) {
         let mut live = self.shared.live.clone();
+        let mut trim = tokio::time::interval(TRIM_EVERY);
         loop {
             tokio::select! {
                 biased;
@@ -171,10 +191,12 @@ impl Shard {
                         for work in batch {
                             self.admit(work);
                         }
+                        self.tell_appetite();
                     }
                     Some(Input::Sweep) => self.sweep(),
                     None => return,
                 },
+                _ = trim.tick() => self.client.trim(),
             }
         }
     }
@@ -184,7 +206,8 @@ impl Shard {
         if newest.generation == self.live.borrow().generation {
             return;
         }
-        self.slots.keep(&newest);
+        let running: Vec<u64> = newest.plugins.values().map(|it| it.id).collect();
+        self.slots.keep(&running);
         *self.live.borrow_mut() = Rc::new(LiveHere(newest));
         self.follow_routes();
     }
@@ -207,6 +230,7 @@ impl Shard {
 
     fn flush_acks(&self) {
         self.ack_pending.set(false);
+        self.tell_appetite();
         for (group, acks) in self.acks.borrow_mut().iter_mut().enumerate() {
             if !acks.is_empty() {
                 // A group that ended takes no more: its lanes are gone with it.

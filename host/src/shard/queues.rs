@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -15,7 +14,8 @@ pub struct OrderKey {
     /// Already computed by the poll thread.
     pub hash: u64,
     pub group: u16,
-    pub topic: Arc<str>,
+    /// As the shard numbers them: a name would be counted for by all threads.
+    pub topic: u32,
     /// None: the partition is the key.
     pub key: Option<Bytes>,
     pub partition: i32,
@@ -137,7 +137,7 @@ mod tests {
 
     fn key(hash: u64, name: &str) -> OrderKey {
         let key = Some(Bytes::copy_from_slice(name.as_bytes()));
-        OrderKey { hash, group: 0, topic: "t".into(), key, partition: 0 }
+        OrderKey { hash, group: 0, topic: 0, key, partition: 0 }
     }
 
     /// S115: keys whose hashes collide do not wait for each other, and one key is strictly in order.

@@ -23,6 +23,9 @@ pub const FIRST_SEEN: &str = "drover-first-seen-ms";
 const HOP_BY_HOP: &[&str] =
     &["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
+/// Headers that most requests have room for: ours and a few of the handler's.
+const HEADERS: usize = 12;
+
 pub fn build(
     job: &Job,
     route: &RouteHere,
@@ -32,19 +35,16 @@ pub fn build(
     attempt: u32,
 ) -> Result<http::Request<Full<Bytes>>, Failure> {
     let wrong = |what: String| Failure::lasting(Stage::Handle, what);
-    let path = match &request.path {
-        Some(path) => path.as_str(),
-        None => path_of(job, route),
+    let own = request.path.as_deref().or_else(|| path_of_url(job, route));
+    let uri = match own {
+        Some(path) => uri_of(path).map_err(wrong)?,
+        None => route.uri.clone().map_err(wrong)?,
     };
-    let uri: http::Uri =
-        path.parse().map_err(|it| wrong(format!("the path {path:?} is not valid in a request: {it}")))?;
-    if !path.starts_with('/') {
-        return Err(wrong(format!("the path {path:?} has to begin with a slash")));
-    }
     let mut out = http::Request::new(Full::new(request.body));
     *out.method_mut() = http::Method::from_bytes(request.method.as_str().as_bytes()).unwrap_or_default();
     *out.uri_mut() = uri;
     let map = out.headers_mut();
+    map.reserve(HEADERS);
     for header in Headers::new(&request.headers) {
         let name = HeaderName::from_bytes(header.name)
             .map_err(|_| wrong(format!("{:?} is no header name", String::from_utf8_lossy(header.name))))?;
@@ -67,14 +67,11 @@ pub fn build(
 fn identify(map: &mut http::HeaderMap, job: &Job, server: &Server, group: &str, attempt: u32) {
     let message = &job.message;
     let record = &message.record;
-    let mut key = String::with_capacity(group.len() + record.topic.len() + 24);
-    // Writing to a String cannot fail.
-    let _ = write!(key, "{group}/{}/{}/{}", record.topic, record.partition, record.offset);
     let mut set = |name: &'static str, value: HeaderValue| {
         map.insert(HeaderName::from_static(name), value);
     };
-    set("host", text(&server.address));
-    set(IDEMPOTENCY_KEY, text_of(key));
+    set("host", server.host_header.clone());
+    set(IDEMPOTENCY_KEY, text_of(record.delivery_id(group)));
     set(ATTEMPT, HeaderValue::from(attempt));
     set(LOG_ID, text(&message.log_id));
     set(COMMAND, text(&message.command));
@@ -107,15 +104,20 @@ fn encoded(it: &str) -> HeaderValue {
     HeaderValue::from_str(&safe).unwrap_or_else(|_| HeaderValue::from_static("?"))
 }
 
-/// The message's own, the route's, else the app's.
-fn path_of<'a>(job: &'a Job, route: &'a RouteHere) -> &'a str {
-    if let Some(url) = &job.message.url
-        && matches!(route.route.app.servers, crate::domain::app::ServerSource::Message { .. })
-    {
-        let after_scheme = url.find("://").map_or(0, |at| at + 3);
-        return url[after_scheme..].find('/').map_or("/", |at| &url[after_scheme + at..]);
+/// The path as a request's target, or what is wrong with it.
+pub fn uri_of(path: &str) -> Result<http::Uri, String> {
+    if !path.starts_with('/') {
+        return Err(format!("the path {path:?} has to begin with a slash"));
     }
-    route.route.path.as_deref().unwrap_or(&route.route.app.path)
+    path.parse().map_err(|it| format!("the path {path:?} is not valid in a request: {it}"))
+}
+
+/// The path of the message's own address, where its app goes by that.
+fn path_of_url<'a>(job: &'a Job, route: &RouteHere) -> Option<&'a str> {
+    let crate::domain::app::ServerSource::Message { .. } = route.route.app.servers else { return None };
+    let url = job.message.url.as_deref()?;
+    let after_scheme = url.find("://").map_or(0, |at| at + 3);
+    Some(url[after_scheme..].find('/').map_or("/", |at| &url[after_scheme + at..]))
 }
 
 /// The answer as rules and judges see it; headers only where a judge may look at them.

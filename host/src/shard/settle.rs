@@ -127,8 +127,9 @@ impl Shard {
 
     /// True when the outcome is carried out; false when the lane was given back before it could be.
     pub(super) async fn settle(&self, ticket: &Ticket, mut ending: Ending) -> bool {
-        if let Outcome::Done | Outcome::Skipped(_) = &ending.outcome {
-            match self.release(ticket, &ending).await {
+        if matches!(&ending.outcome, Outcome::Done | Outcome::Skipped(_)) && !ending.emitted.is_empty() {
+            // Boxed, as all that most messages never need: a worker is as large as the largest step.
+            match Box::pin(self.release(ticket, &ending)).await {
                 Written::Yes => {}
                 Written::Gone => return false,
                 Written::Refused(error) => {
@@ -141,8 +142,10 @@ impl Shard {
         }
         let carried_out = match &ending.outcome {
             Outcome::Done | Outcome::Skipped(_) => true,
-            Outcome::Dead { .. } => self.put_aside(ticket, &ending, true).await,
-            Outcome::Parked(_) | Outcome::Deferred(_) => self.put_aside(ticket, &ending, false).await,
+            Outcome::Dead { .. } => Box::pin(self.put_aside(ticket, &ending, true)).await,
+            Outcome::Parked(_) | Outcome::Deferred(_) => {
+                Box::pin(self.put_aside(ticket, &ending, false)).await
+            }
             // The retry policy ends every retry as one of the others.
             Outcome::Retry { .. } => false,
         };
@@ -233,16 +236,18 @@ impl Shard {
     }
 
     fn count(&self, ticket: &Ticket, ending: &Ending) {
-        let group = self.group_name(ticket);
         let record = ending.record();
         match &ending.route {
             Some(route) => self.counters(route, ticket, &record.topic).ended(ending.outcome.label()),
-            None => self.shared.counters.unrouted(&group, &record.topic, ending.outcome.label()),
+            None => {
+                let group = self.group_name(ticket);
+                self.shared.counters.unrouted(&group, &record.topic, ending.outcome.label());
+            }
         }
         if let Outcome::Dead { code, failure } = &ending.outcome {
             tracing::info!(
                 message = record.coordinates(),
-                group = &*group,
+                group = &*self.group_name(ticket),
                 code,
                 stage = failure.stage.as_str(),
                 reason = failure.detail,

@@ -12,9 +12,11 @@ impl Shard {
     /// Waits outside the route's places: another message has the place meanwhile.
     pub(super) async fn pause(self: &Rc<Self>, ticket: &Ticket, route: &RouteHere, pause: Duration) {
         if let Some(next) = route.gate.leave() {
-            self.run_job(next);
+            self.start(next);
         }
+        route.gate.pause_begins();
         self.sleep(ticket, pause).await;
+        route.gate.pause_ends();
         route.gate.enter_again().await;
     }
 

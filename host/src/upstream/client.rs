@@ -3,34 +3,93 @@
 //! HTTP/1.1: a stack of idle connections for each server, the one used last first, so that the rest go
 //! idle and close. HTTP/2: one connection for each server. Never more connections than requests under way.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
+use tokio::sync::oneshot;
 
 use super::SendError;
-use super::connection::{self, Body, Sender};
+use super::alarms::Alarms;
+use super::connection::{self, Body, Http1, Sender};
 use super::directory::Server;
 use super::tls::Tls;
 
 /// Idle connections kept for each server; more than these are closed when their request is done.
 const IDLE_MAX: usize = 256;
 
+/// How long a connection is kept that nobody uses.
+const IDLE_KEPT: Duration = Duration::from_secs(60);
+
 pub struct Client {
     tls: Tls,
-    idle: RefCell<HashMap<Arc<str>, Rc<Idle>>>,
+    shard: u32,
+    /// By the server's place in memory, which it keeps for as long as it is in here.
+    targets: RefCell<HashMap<*const Server, Rc<Target>>>,
+    alarms: Alarms,
 }
 
+/// A server as one shard sees it.
+pub struct Target {
+    pub server: Arc<Server>,
+    idle: Idle,
+    places: Places,
+}
+
+/// Requests that may be under way to a server from this shard, and who waits for one to end.
+#[derive(Default)]
+struct Places {
+    taken: Cell<u32>,
+    waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
+}
+
+/// A place, until it is dropped.
+pub struct Place<'a>(&'a Places);
+
+impl Target {
+    /// A place among `most`; none when there was none for so long. Who waits gets them in turn.
+    pub async fn enter(&self, most: u32, wait: Duration) -> Option<Place<'_>> {
+        let places = &self.places;
+        if places.taken.get() < most {
+            places.taken.set(places.taken.get() + 1);
+            return Some(Place(places));
+        }
+        // Boxed: rare.
+        Box::pin(async move {
+            let (give, given) = oneshot::channel();
+            places.waiting.borrow_mut().push_back(give);
+            // Looks at `given` before the time, so that a place once given is taken.
+            tokio::time::timeout(wait, given).await.ok()?.ok().map(|()| Place(places))
+        })
+        .await
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        // To the first who still waits; who gave up has dropped his end.
+        let mut waiting = self.0.waiting.borrow_mut();
+        while let Some(next) = waiting.pop_front() {
+            if next.send(()).is_ok() {
+                return;
+            }
+        }
+        self.0.taken.set(self.0.taken.get() - 1);
+    }
+}
+
+/// Kept connections to one server.
 #[derive(Default)]
 struct Idle {
-    http1: RefCell<Vec<http1::SendRequest<Body>>>,
+    /// With the start of the last request on it.
+    http1: RefCell<Vec<(Http1, Instant)>>,
     http2: RefCell<Option<http2::SendRequest<Body>>>,
 }
 
@@ -42,25 +101,37 @@ pub struct Sent {
 }
 
 impl Client {
-    pub fn new(tls: Tls) -> Self {
-        Self { tls, idle: RefCell::default() }
+    /// Of shard `shard`.
+    pub fn new(tls: Tls, shard: u32) -> Self {
+        Self { tls, shard, targets: RefCell::default(), alarms: Alarms::default() }
+    }
+
+    /// A server with this shard's connections to it.
+    pub fn target(&self, server: &Arc<Server>) -> Rc<Target> {
+        let mut all = self.targets.borrow_mut();
+        let target = all.entry(Arc::as_ptr(server)).or_insert_with(|| {
+            Rc::new(Target { server: Arc::clone(server), idle: Idle::default(), places: Places::default() })
+        });
+        Rc::clone(target)
     }
 
     /// Sends and reads the whole answer within `timeout`. Dropping the future gives the request up and
     /// closes its connection.
     pub async fn send(
         &self,
-        server: &Arc<Server>,
+        target: &Target,
         request: http::Request<Body>,
         timeout: Duration,
         body_max: usize,
     ) -> Result<Sent, SendError> {
         let begun = Instant::now();
-        let mut counted = Counted { server, ended: false };
-        server.stats.begin();
-        let answer = match tokio::time::timeout(timeout, self.exchange(server, request, body_max)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(SendError::Timeout {
+        let server = &*target.server;
+        let mut counted = Counted { server, shard: self.shard, ended: false };
+        server.stats.begin(self.shard);
+        let exchange = pin!(self.exchange(target, request, body_max, begun));
+        let answer = match self.alarms.within((begun + timeout).into(), exchange).await {
+            Some(answer) => answer,
+            None => Err(SendError::Timeout {
                 server: server.address.to_string(),
                 timeout_ms: timeout.as_millis() as u64,
             }),
@@ -77,28 +148,29 @@ impl Client {
             ) => false,
         };
         counted.ended = true;
-        server.stats.end(took.as_micros().min(u128::from(u32::MAX)) as u32, healthy);
+        server.stats.end(self.shard, took.as_micros().min(u128::from(u32::MAX)) as u32, healthy);
         answer.map(|(head, body)| Sent { head, body, took })
     }
 
     async fn exchange(
         &self,
-        server: &Arc<Server>,
+        target: &Target,
         request: http::Request<Body>,
         body_max: usize,
+        now: Instant,
     ) -> Result<(http::response::Parts, Bytes), SendError> {
-        let idle = self.idle_of(server);
+        let Target { server, idle, .. } = target;
         let mut request = Some(request);
         // A kept connection may have been closed by the server at this very moment: then nothing of the
         // request was sent, and another connection takes it.
         while let Some(mut sender) = idle.take() {
-            if sender.is_closed() || sender.ready().await.is_err() {
+            if !sender.is_ready().await {
                 idle.forget(&sender);
                 continue;
             }
             let Some(attempt) = request.take() else { break };
-            match try_send(&mut sender, attempt).await {
-                Ok(response) => return finish(server, &idle, sender, response, body_max).await,
+            match sender.send(attempt).await {
+                Ok(response) => return finish(server, idle, sender, response, (body_max, now)).await,
                 Err((_, Some(unsent))) => request = Some(unsent),
                 Err((error, None)) => return Err(closed(server, &error)),
             }
@@ -106,28 +178,36 @@ impl Client {
         let Some(request) = request else {
             return Err(SendError::Request { detail: "lost between two connections".to_owned() });
         };
-        // Boxed: a TLS handshake's state would lie in the future of every message.
-        let mut sender = Box::pin(connection::open(server, &self.tls)).await?;
+        // Boxed: rare, and its state would lie in the future of every message.
+        Box::pin(self.exchange_anew(target, request, (body_max, now))).await
+    }
+
+    /// The same on a connection that is opened for it.
+    async fn exchange_anew(
+        &self,
+        Target { server, idle, .. }: &Target,
+        request: http::Request<Body>,
+        (body_max, now): (usize, Instant),
+    ) -> Result<(http::response::Parts, Bytes), SendError> {
+        let mut sender = connection::open(server, &self.tls).await?;
         server.stats.connections_opened.fetch_add(1, Relaxed);
-        sender.ready().await.map_err(|it| closed(server, &it))?;
         if let Sender::Http2(shared) = &sender {
             *idle.http2.borrow_mut() = Some(shared.clone());
         }
-        let response = sender.send(request).await.map_err(|it| closed(server, &it))?;
-        finish(server, &idle, sender, response, body_max).await
+        let response = match sender.is_ready().await {
+            true => sender.send(request).await.map_err(|(it, _)| closed(server, &it))?,
+            false => {
+                let detail = "closed before it took a request".to_owned();
+                return Err(SendError::Closed { server: server.address.to_string(), detail });
+            }
+        };
+        finish(server, idle, sender, response, (body_max, now)).await
     }
 
-    fn idle_of(&self, server: &Arc<Server>) -> Rc<Idle> {
-        let mut all = self.idle.borrow_mut();
-        match all.get(&server.uri) {
-            Some(idle) => Rc::clone(idle),
-            None => Rc::clone(all.entry(Arc::clone(&server.uri)).or_default()),
-        }
-    }
-
-    /// Drops the connections of servers that no app names any more.
-    pub fn forget(&self, keep: impl Fn(&str) -> bool) {
-        self.idle.borrow_mut().retain(|uri, _| keep(uri));
+    /// Closes what the servers have closed and what nobody has used for [`IDLE_KEPT`]. Every few seconds.
+    pub fn trim(&self) {
+        let now = Instant::now();
+        self.targets.borrow_mut().retain(|_, it| it.idle.trim(now) || Rc::strong_count(it) > 1);
     }
 }
 
@@ -138,7 +218,7 @@ impl Idle {
         {
             return Some(Sender::Http2(shared.clone()));
         }
-        self.http1.borrow_mut().pop().map(Sender::Http1)
+        self.http1.borrow_mut().pop().map(|(it, _)| Sender::Http1(it))
     }
 
     fn forget(&self, sender: &Sender) {
@@ -147,65 +227,64 @@ impl Idle {
         }
     }
 
-    fn keep(&self, sender: Sender) {
+    fn keep(&self, sender: Sender, used: Instant) {
         match sender {
             Sender::Http1(it) => {
                 let mut all = self.http1.borrow_mut();
-                if !it.is_closed() && all.len() < IDLE_MAX {
-                    all.push(it);
+                if all.len() < IDLE_MAX {
+                    all.push((it, used));
                 }
             }
             // The shared one is kept already.
             Sender::Http2(_) => {}
         }
     }
-}
 
-/// Sends; gives the request back where nothing of it went out.
-async fn try_send(
-    sender: &mut Sender,
-    request: http::Request<Body>,
-) -> Result<http::Response<Incoming>, (hyper::Error, Option<http::Request<Body>>)> {
-    match sender {
-        Sender::Http1(it) => it.try_send_request(request).await.map_err(unsent),
-        Sender::Http2(it) => it.try_send_request(request).await.map_err(unsent),
+    /// False when none is left.
+    fn trim(&self, now: Instant) -> bool {
+        let mut http1 = self.http1.borrow_mut();
+        http1.retain_mut(|(it, used)| now.duration_since(*used) < IDLE_KEPT && !it.is_closed());
+        let mut http2 = self.http2.borrow_mut();
+        if http2.as_ref().is_some_and(http2::SendRequest::is_closed) {
+            *http2 = None;
+        }
+        !http1.is_empty() || http2.is_some()
     }
-}
-
-fn unsent(
-    mut error: hyper::client::conn::TrySendError<http::Request<Body>>,
-) -> (hyper::Error, Option<http::Request<Body>>) {
-    let request = error.take_message();
-    (error.into_error(), request)
 }
 
 async fn finish(
     server: &Server,
     idle: &Idle,
-    sender: Sender,
+    mut sender: Sender,
     response: http::Response<Incoming>,
-    body_max: usize,
+    (body_max, now): (usize, Instant),
 ) -> Result<(http::response::Parts, Bytes), SendError> {
     let (head, body) = response.into_parts();
-    let body = read(server, body, body_max).await?;
+    let body =
+        if body.is_end_stream() { Bytes::new() } else { read(server, &mut sender, body, body_max).await? };
     let keep = head
         .headers
         .get(http::header::CONNECTION)
         .is_none_or(|it| !it.as_bytes().eq_ignore_ascii_case(b"close"));
     if keep {
-        idle.keep(sender);
+        idle.keep(sender, now);
     }
     Ok((head, body))
 }
 
-async fn read(server: &Server, mut body: Incoming, most: usize) -> Result<Bytes, SendError> {
+async fn read(
+    server: &Server,
+    sender: &mut Sender,
+    mut body: Incoming,
+    most: usize,
+) -> Result<Bytes, SendError> {
     let too_large = || SendError::TooLarge { server: server.address.to_string(), limit: most };
     if body.size_hint().lower() > most as u64 {
         return Err(too_large());
     }
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = sender.frame(&mut body).await {
         let frame = frame.map_err(|it| closed(server, &it))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + all.len() + data.len() > most {
@@ -235,13 +314,14 @@ fn closed(server: &Server, error: &hyper::Error) -> SendError {
 /// Takes a request that is given up out of the server's count.
 struct Counted<'a> {
     server: &'a Server,
+    shard: u32,
     ended: bool,
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.server.stats.abandon();
+            self.server.stats.abandon(self.shard);
         }
     }
 }

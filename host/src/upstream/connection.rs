@@ -1,10 +1,16 @@
 //! One connection to a server: opened, used for one request at a time (HTTP/1.1) or for many (HTTP/2).
+//!
+//! An HTTP/1.1 connection has no task of its own: whoever has a request on it drives it, so that request, answer
+//! and message wake one task together, not one another. One that lies idle is looked at when it is taken again.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,35 +23,90 @@ use crate::domain::app::Protocol;
 
 pub type Body = Full<Bytes>;
 
-/// The sending half; the connection itself is a task on the shard that opened it.
 pub enum Sender {
-    Http1(http1::SendRequest<Body>),
+    Http1(Http1),
+    /// Its connection is a task on the shard that opened it: many requests share it.
     Http2(http2::SendRequest<Body>),
 }
+
+/// A request that could not be sent; with it, if nothing of it went out.
+pub type Unsent = (hyper::Error, Option<http::Request<Body>>);
 
 /// How long a connection may take to be opened.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Sender {
-    pub async fn send(&mut self, request: http::Request<Body>) -> hyper::Result<http::Response<Incoming>> {
+    /// Waits until it takes a request. False when it is closed.
+    pub async fn is_ready(&mut self) -> bool {
         match self {
-            Sender::Http1(it) => it.send_request(request).await,
-            Sender::Http2(it) => it.send_request(request).await,
+            // A look at the connection would cost as much as a request's; what it would tell, sending tells too.
+            Sender::Http1(it) if it.sender.is_ready() => true,
+            Sender::Http1(it) => it.connection.drive(it.sender.ready()).await.is_ok(),
+            Sender::Http2(it) => it.ready().await.is_ok(),
         }
     }
 
-    /// Resolves when it takes a request, with an error when it is closed.
-    pub async fn ready(&mut self) -> hyper::Result<()> {
-        match self {
-            Sender::Http1(it) => it.ready().await,
-            Sender::Http2(it) => it.ready().await,
-        }
+    /// Sends; gives the request back where nothing of it went out.
+    pub async fn send(&mut self, request: http::Request<Body>) -> Result<http::Response<Incoming>, Unsent> {
+        let sent = match self {
+            Sender::Http1(it) => it.connection.drive(it.sender.try_send_request(request)).await,
+            Sender::Http2(it) => it.try_send_request(request).await,
+        };
+        sent.map_err(|mut it| {
+            let request = it.take_message();
+            (it.into_error(), request)
+        })
     }
 
-    pub fn is_closed(&self) -> bool {
+    /// The next piece of an answer's body.
+    pub async fn frame(&mut self, body: &mut Incoming) -> Option<hyper::Result<Frame<Bytes>>> {
         match self {
-            Sender::Http1(it) => it.is_closed(),
-            Sender::Http2(it) => it.is_closed(),
+            Sender::Http1(it) => it.connection.drive(body.frame()).await,
+            Sender::Http2(_) => body.frame().await,
+        }
+    }
+}
+
+/// An HTTP/1.1 connection and the only handle to it.
+pub struct Http1 {
+    sender: http1::SendRequest<Body>,
+    connection: Driven,
+}
+
+impl Http1 {
+    /// Whether the server has closed it, as far as is known here.
+    pub fn is_closed(&mut self) -> bool {
+        self.connection.step(&mut Context::from_waker(Waker::noop()));
+        self.sender.is_closed()
+    }
+}
+
+/// None once it has ended: that closes the channels to its handle, so that a waiting part ends too.
+struct Driven(Option<Pin<Box<dyn Future<Output = hyper::Result<()>>>>>);
+
+impl Driven {
+    /// Runs the connection until `part` is ready. What a part waits for comes from the connection alone, which
+    /// wakes this task; so the part needs no waker, and this task is not woken twice for one answer.
+    async fn drive<F: Future>(&mut self, part: F) -> F::Output {
+        let mut part = pin!(part);
+        poll_fn(|cx| {
+            let mut nobody = Context::from_waker(Waker::noop());
+            // The last step may have brought it already.
+            if let Poll::Ready(output) = part.as_mut().poll(&mut nobody) {
+                return Poll::Ready(output);
+            }
+            self.step(cx);
+            part.as_mut().poll(&mut nobody)
+        })
+        .await
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.0
+            && let Poll::Ready(_ended) = connection.as_mut().poll(cx)
+        {
+            // Its error, if any, is told to the request that was under way.
+            self.0 = None;
         }
     }
 }
@@ -77,7 +138,7 @@ async fn encrypt(
     tls: &Tls,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, SendError> {
     let failed = |detail: String| SendError::Tls { server: server.address.to_string(), detail };
-    let name = rustls::pki_types::ServerName::try_from(server.host.to_string())
+    let name = rustls::pki_types::ServerName::try_from(server.tls_name.to_string())
         .map_err(|it| failed(it.to_string()))?;
     let shake = tokio_rustls::TlsConnector::from(tls.http1.clone()).connect(name, stream);
     match tokio::time::timeout(CONNECT_TIMEOUT, shake).await {
@@ -95,11 +156,7 @@ where
         .handshake::<_, Body>(TokioIo::new(stream))
         .await
         .map_err(|it| SendError::Connect { server: server.address.to_string(), detail: it.to_string() })?;
-    // Ends when the sender is dropped or the server closes; whoever sends sees the error.
-    tokio::task::spawn_local(async move {
-        let _ = connection.await;
-    });
-    Ok(Sender::Http1(sender))
+    Ok(Sender::Http1(Http1 { sender, connection: Driven(Some(Box::pin(connection))) }))
 }
 
 async fn shake_http2<S>(stream: S, server: &Server) -> Result<Sender, SendError>
@@ -110,6 +167,7 @@ where
         .handshake::<_, Body>(TokioIo::new(stream))
         .await
         .map_err(|it| SendError::Connect { server: server.address.to_string(), detail: it.to_string() })?;
+    // Ends when the last sender is dropped or the server closes; whoever sends sees the error.
     tokio::task::spawn_local(async move {
         let _ = connection.await;
     });

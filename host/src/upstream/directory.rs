@@ -16,6 +16,9 @@ pub struct Server {
     pub address: Arc<str>,
     /// `protocol://host:port`.
     pub uri: Arc<str>,
+    /// What it is called, as requests carry it, and as its certificate has to.
+    pub host_header: http::HeaderValue,
+    pub tls_name: Box<str>,
     pub host: Box<str>,
     pub port: u16,
     pub protocol: Protocol,
@@ -37,6 +40,8 @@ pub struct AppServers {
     generation: AtomicU64,
     /// Counts picks over all shards: what exact round-robin goes by.
     turn: AtomicU64,
+    /// That count in its servers' stats.
+    shards: u32,
     state: Mutex<State>,
 }
 
@@ -60,13 +65,17 @@ impl AppServers {
         self.lock().all.clone()
     }
 
+    pub fn app(&self) -> Arc<App> {
+        Arc::clone(&self.lock().app)
+    }
+
     pub fn next_turn(&self) -> u64 {
         self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn new(app: Arc<App>) -> Self {
+    fn new(app: Arc<App>, shards: u32) -> Self {
         let state = State { app, all: Vec::new(), in_service: Arc::default() };
-        Self { generation: AtomicU64::new(0), turn: AtomicU64::new(0), state: Mutex::new(state) }
+        Self { generation: AtomicU64::new(0), turn: AtomicU64::new(0), shards, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -83,7 +92,7 @@ impl AppServers {
             .iter()
             .map(|it| match known.get(&it.address) {
                 Some(same) if same.is_as(it, app.protocol) => Arc::clone(same),
-                Some(_) | None => Arc::new(Server::new(it, app.protocol)),
+                Some(_) | None => Arc::new(Server::new(it, app.protocol, self.shards)),
             })
             .collect();
         self.refresh(&mut state, now_ms);
@@ -116,10 +125,14 @@ impl AppServers {
 }
 
 impl Server {
-    fn new(it: &crate::domain::app::Server, protocol: Protocol) -> Self {
+    fn new(it: &crate::domain::app::Server, protocol: Protocol, shards: u32) -> Self {
         let (host, port) = split_address(&it.address, protocol);
+        let name = it.name.as_ref().unwrap_or(&it.address);
         Self {
             uri: format!("{}://{}", protocol.as_str(), it.address).into(),
+            tls_name: split_address(name, protocol).0.into(),
+            host_header: http::HeaderValue::from_str(name)
+                .unwrap_or_else(|_| http::HeaderValue::from_static("?")),
             address: Arc::clone(&it.address),
             host: host.into(),
             port,
@@ -127,19 +140,20 @@ impl Server {
             weight: it.weight,
             zone: it.zone.clone(),
             labels: it.labels.clone(),
-            stats: Stats::default(),
+            stats: Stats::new(shards),
         }
     }
 
     /// A server that a message itself names.
-    pub fn named(address: &str, protocol: Protocol) -> Self {
+    pub fn named(address: &str, protocol: Protocol, shards: u32) -> Self {
         let listed = crate::domain::app::Server {
             address: address.into(),
+            name: None,
             weight: 1,
             zone: String::new(),
             labels: Vec::new(),
         };
-        Self::new(&listed, protocol)
+        Self::new(&listed, protocol, shards)
     }
 
     fn is_as(&self, it: &crate::domain::app::Server, protocol: Protocol) -> bool {
@@ -190,12 +204,18 @@ impl Stats {
 }
 
 /// All apps' servers. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Directory {
     apps: Arc<Mutex<HashMap<Arc<str>, Arc<AppServers>>>>,
+    shards: u32,
 }
 
 impl Directory {
+    /// For a host of so many shards.
+    pub fn new(shards: u32) -> Self {
+        Self { apps: Arc::default(), shards }
+    }
+
     /// Makes this the set of apps. Listed servers take effect at once, discovered ones as they are found.
     pub fn apply(&self, apps: &[Arc<App>], now_ms: u64) {
         let mut known = self.lock();
@@ -203,7 +223,7 @@ impl Directory {
         for app in apps {
             let servers = known
                 .entry(Arc::clone(&app.name))
-                .or_insert_with(|| Arc::new(AppServers::new(Arc::clone(app))));
+                .or_insert_with(|| Arc::new(AppServers::new(Arc::clone(app), self.shards)));
             if let ServerSource::Listed(listed) = &app.servers {
                 servers.set(app, listed, now_ms);
             }
@@ -262,11 +282,11 @@ mod tests {
     /// S111: left out after failures, back on trial, out again at the first failure, for twice as long.
     #[test]
     fn ejection_and_readmission() {
-        let stats = Stats::default();
+        let stats = Stats::new(1);
         let fail = |n: u32| {
             (0..n).for_each(|_| {
-                stats.begin();
-                stats.end(0, false);
+                stats.begin(0);
+                stats.end(0, 0, false);
             })
         };
         fail(2);
@@ -280,8 +300,8 @@ mod tests {
         stats.decide(3, 1_000, 1_000);
         assert!(!stats.is_in_service(2_999));
         assert!(stats.is_in_service(3_000));
-        stats.begin();
-        stats.end(5, true);
+        stats.begin(0);
+        stats.end(0, 5, true);
         stats.decide(3, 1_000, 3_000);
         fail(1);
         stats.decide(3, 1_000, 3_000);

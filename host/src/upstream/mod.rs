@@ -1,17 +1,21 @@
 //! The edge to the services: which servers an app has, how they do, and the connections to them.
 //!
 //! `directory` is shared: one list of servers in service for each app, changed without a restart.
+//! `discover` finds servers by name or in a file, for the directory.
 //! `client` is a shard's own: its connections, held by hand, used by no other thread.
 //! `stats` are the counters that both see, relaxed atomics of all shards.
 
+mod alarms;
 mod client;
 mod connection;
 mod directory;
+mod discover;
 mod stats;
 mod tls;
 
-pub use client::{Client, Sent};
+pub use client::{Client, Sent, Target};
 pub use directory::{AppServers, Directory, InService, Server};
+pub use discover::Discovery;
 pub use stats::Stats;
 pub use tls::Tls;
 

@@ -1,16 +1,13 @@
-//! How a server does: counted by every shard that sends to it, read by selectors and by the health tick.
+//! How a server does: counted by each shard for itself, summed by selectors, reports and the health tick.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// Counters of one server. Relaxed: each is right by itself, together they are a moment's picture.
-#[derive(Debug, Default)]
+/// Counters of one server. Each is right by itself, together they are a moment's picture.
+#[derive(Debug)]
 pub struct Stats {
-    pub in_flight: AtomicU32,
-    /// Exponentially weighted mean of the latency, in µs; 0 before the first answer.
-    pub latency_ewma_us: AtomicU32,
+    shards: Box<[OfShard]>,
+    /// Over all shards. Written when it changes, which is rare.
     pub failures_in_row: AtomicU32,
-    pub requests: AtomicU64,
-    pub failures: AtomicU64,
     pub connections_opened: AtomicU64,
     /// In ms since 1970; out of service until then. 0: in service.
     pub ejected_until_ms: AtomicU64,
@@ -18,29 +15,94 @@ pub struct Stats {
     pub ejections: AtomicU32,
 }
 
+/// Written by one shard, with loads and stores only; on lines of its own, so that no other one waits for it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct OfShard {
+    in_flight: AtomicU32,
+    /// Exponentially weighted mean of the latency, in µs; 0 before the first answer.
+    latency_ewma_us: AtomicU32,
+    requests: AtomicU64,
+    failures: AtomicU64,
+}
+
 impl Stats {
-    pub fn begin(&self) {
-        self.in_flight.fetch_add(1, Relaxed);
-        self.requests.fetch_add(1, Relaxed);
+    pub fn new(shards: u32) -> Self {
+        Self {
+            shards: (0..shards.max(1)).map(|_| OfShard::default()).collect(),
+            failures_in_row: AtomicU32::new(0),
+            connections_opened: AtomicU64::new(0),
+            ejected_until_ms: AtomicU64::new(0),
+            ejections: AtomicU32::new(0),
+        }
+    }
+
+    /// A request begins. Called by the shard's own thread, as all that take a shard.
+    pub fn begin(&self, shard: u32) {
+        let cell = &self.shards[shard as usize];
+        cell.in_flight.store(cell.in_flight.load(Relaxed) + 1, Relaxed);
+        cell.requests.store(cell.requests.load(Relaxed) + 1, Relaxed);
     }
 
     /// `healthy`: the server did its part, whatever the answer means to the message.
-    pub fn end(&self, took_us: u32, healthy: bool) {
-        self.in_flight.fetch_sub(1, Relaxed);
+    pub fn end(&self, shard: u32, took_us: u32, healthy: bool) {
+        self.abandon(shard);
+        let cell = &self.shards[shard as usize];
         if healthy {
-            self.failures_in_row.store(0, Relaxed);
-            let mean = self.latency_ewma_us.load(Relaxed);
-            // The newest counts an eighth. Two shards at once may lose one sample.
-            let next = if mean == 0 { took_us.max(1) } else { mean - mean / 8 + took_us / 8 };
-            self.latency_ewma_us.store(next.max(1), Relaxed);
+            if self.failures_in_row.load(Relaxed) != 0 {
+                self.failures_in_row.store(0, Relaxed);
+            }
+            let mean = cell.latency_ewma_us.load(Relaxed);
+            // The newest counts an eighth.
+            let next = if mean == 0 { took_us } else { mean - mean / 8 + took_us / 8 };
+            cell.latency_ewma_us.store(next.max(1), Relaxed);
         } else {
-            self.failures.fetch_add(1, Relaxed);
+            cell.failures.store(cell.failures.load(Relaxed) + 1, Relaxed);
             self.failures_in_row.fetch_add(1, Relaxed);
         }
     }
 
     /// The request was given up before it ended; says nothing of the server.
-    pub fn abandon(&self) {
-        self.in_flight.fetch_sub(1, Relaxed);
+    pub fn abandon(&self, shard: u32) {
+        let cell = &self.shards[shard as usize];
+        cell.in_flight.store(cell.in_flight.load(Relaxed) - 1, Relaxed);
+    }
+
+    pub fn in_flight(&self) -> u32 {
+        self.shards.iter().map(|it| it.in_flight.load(Relaxed)).sum()
+    }
+
+    /// The mean of those shards that have had an answer, in µs; 0 before the first one.
+    pub fn latency_ewma_us(&self) -> u32 {
+        let means = self.shards.iter().map(|it| it.latency_ewma_us.load(Relaxed)).filter(|it| *it != 0);
+        let (sum, count) = means.fold((0, 0), |(sum, count), it| (sum + u64::from(it), count + 1));
+        sum.checked_div(count).unwrap_or(0) as u32
+    }
+
+    pub fn requests(&self) -> u64 {
+        self.shards.iter().map(|it| it.requests.load(Relaxed)).sum()
+    }
+
+    pub fn failures(&self) -> u64 {
+        self.shards.iter().map(|it| it.failures.load(Relaxed)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_summed_and_their_latencies_averaged() {
+        let stats = Stats::new(3);
+        stats.begin(0);
+        stats.begin(2);
+        stats.begin(2);
+        assert_eq!((stats.in_flight(), stats.requests(), stats.latency_ewma_us()), (3, 3, 0));
+        stats.end(0, 100, true);
+        stats.end(2, 300, true);
+        stats.end(2, 0, false);
+        assert_eq!((stats.in_flight(), stats.failures(), stats.latency_ewma_us()), (0, 1, 200));
+        assert_eq!(stats.failures_in_row.load(Relaxed), 1);
     }
 }

@@ -11,6 +11,13 @@ fn faulty(message: Message) -> Result<Action> {
         "loop" => loop {
             black_box(());
         },
+        "slow" => {
+            // Some hundred ms on any machine.
+            for it in 0..100_000_000_u64 {
+                black_box(it);
+            }
+            deliver(post("/"))
+        }
         "memory" => {
             let mut all = Vec::new();
             loop {
