@@ -2,6 +2,7 @@
 //! first. Stop goes downwards: no more in, what is in flight ends, commits, leaves.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub struct Parts {
     pub client: ClientSettings,
     pub shards: u32,
     pub side_topics: Vec<SideTopic>,
+    /// Authorities for services' certificates, beside the public ones.
+    pub roots: Option<PathBuf>,
     pub control_topic: String,
     /// Reads the operator's files whole.
     pub source: control::Source,
@@ -86,10 +89,7 @@ impl App {
         let outbox = Outbox::start(&parts.client, &ProducerSettings::default()).context("the producer")?;
         let directory = Directory::new(parts.shards);
         directory.apply(&desired.apps, clock::now_ms());
-        // Before the first message: one that found no server would have lost an attempt.
-        let mut discovery = Discovery::new(directory.clone());
-        runtime.block_on(discovery.look());
-        runtime.spawn(discovery.run());
+        find_servers(&runtime, &directory);
         let counters = Arc::new(Counters::new(engine.metrics().clone()));
         let intakes = parts.config.intakes(&desired.routes);
         let (live, live_seen) = watch::channel(Arc::new(live));
@@ -105,7 +105,9 @@ impl App {
                 lanes: Arc::clone(&lanes),
                 directory: directory.clone(),
                 outbox: outbox.clone(),
-                tls: Tls::new(None).map_err(anyhow::Error::msg)?,
+                tls: Tls::new(parts.roots.as_deref())
+                    .map_err(anyhow::Error::msg)
+                    .context("`services.roots`")?,
                 counters: Arc::clone(&counters),
                 common: Arc::default(),
                 acks: ack_senders,
@@ -190,6 +192,13 @@ impl App {
 /// Requests to publish that are under way may take so long to end.
 const GATEWAY_END: Duration = Duration::from_secs(35);
 const ADMIN_END: Duration = Duration::from_secs(2);
+
+/// Looks for servers once before the first message, which would lose an attempt where there are none yet; then on.
+fn find_servers(runtime: &Runtime, directory: &Directory) {
+    let mut discovery = Discovery::new(directory.clone());
+    runtime.block_on(discovery.look());
+    runtime.spawn(discovery.run());
+}
 
 fn start_admin(
     runtime: &Runtime,

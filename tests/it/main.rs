@@ -6,6 +6,7 @@
 //! - [`retry`]: which answers are failures, and what follows
 //! - [`limits`]: rates, concurrency, windows, budgets
 //! - [`upstream`]: which server gets a message, by which connection
+//! - [`tls`]: services that speak TLS, HTTP/2, or both
 //! - [`plugins`]: faulty ones, and their exchange
 //! - [`gaps`]: holes in the log, and where a group begins
 //! - [`rebalance`]: hosts that come and go
@@ -38,6 +39,7 @@ mod rebalance;
 mod retry;
 mod shutdown;
 mod tidy;
+mod tls;
 mod upstream;
 
 /// Not a test: what `harness::Setup::spawn` starts in a process of its own.

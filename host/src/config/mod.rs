@@ -70,6 +70,8 @@ pub struct Config {
     pub shards: Within<0, 1_024>,
     /// What the process may hold at once.
     pub limits: Limits,
+    /// How services are reached.
+    pub services: Services,
     /// The producers' door.
     pub gateway: Gateway,
     /// The operators' door.
@@ -87,11 +89,21 @@ impl Default for Config {
             plugins: Vec::new(),
             shards: Within::new(0),
             limits: Limits::default(),
+            services: Services::default(),
             gateway: Gateway::default(),
             admin: Admin::default(),
             store: Store::default(),
         }
     }
+}
+
+/// How services are reached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Services {
+    /// File of certificates (PEM), relative to this one: authorities of one's own that services' certificates may
+    /// come from, beside the public ones.
+    pub roots: Option<PathBuf>,
 }
 
 /// What the process may hold at once; beyond it Kafka is not read on.

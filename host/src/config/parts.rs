@@ -115,6 +115,10 @@ impl Origin {
             client: config.client(),
             shards: config.shard_count(),
             side_topics: config.side_topics(),
+            roots: config.services.roots.as_ref().map(|it| match self.main.parent() {
+                Some(folder) => folder.join(it),
+                None => it.clone(),
+            }),
             control_topic: crate::control::ledger::TOPIC.to_owned(),
             source: Arc::new(move |known| origin.desired(known)),
             config,
@@ -155,6 +159,7 @@ impl Config {
         let mut lines: Vec<String> = self.intakes(routes).iter().map(|it| format!("{it:?}")).collect();
         lines.push(format!("kafka {:?}", self.kafka.brokers));
         lines.push(format!("shards {}", self.shard_count()));
+        lines.push(format!("services {:?}", self.services.roots));
         // Secrets are shown as `***`: a new one alone goes unnoticed until the next start.
         let doors = [
             ("gateway", format!("{:#?}", self.gateway_door())),

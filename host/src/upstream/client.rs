@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http2;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::SendError;
 use super::alarms::Alarms;
 use super::connection::{self, Body, Http1, Sender};
 use super::directory::Server;
 use super::tls::Tls;
+use crate::domain::app::Protocol;
 
 /// Idle connections kept for each server; more than these are closed when their request is done.
 const IDLE_MAX: usize = 256;
@@ -91,6 +92,31 @@ struct Idle {
     /// With the start of the last request on it.
     http1: RefCell<Vec<(Http1, Instant)>>,
     http2: RefCell<Option<http2::SendRequest<Body>>>,
+    /// What the server chose where it may choose: then nobody waits for a shared one.
+    is_http1: Cell<bool>,
+    /// Somebody opens a connection that all may share.
+    is_opening: Cell<bool>,
+    opened: Notify,
+}
+
+/// While a connection is opened that may be shared, whatever comes of it.
+struct Opening<'a>(Option<&'a Idle>);
+
+impl<'a> Opening<'a> {
+    fn begin(idle: &'a Idle, protocol: Protocol) -> Self {
+        let may_be_shared = protocol != Protocol::Http && !idle.is_http1.get();
+        idle.is_opening.set(may_be_shared);
+        Self(may_be_shared.then_some(idle))
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if let Some(idle) = self.0 {
+            idle.is_opening.set(false);
+            idle.opened.notify_waiters();
+        }
+    }
 }
 
 /// An answer with its body read to the end.
@@ -161,19 +187,26 @@ impl Client {
     ) -> Result<(http::response::Parts, Bytes), SendError> {
         let Target { server, idle, .. } = target;
         let mut request = Some(request);
-        // A kept connection may have been closed by the server at this very moment: then nothing of the
-        // request was sent, and another connection takes it.
-        while let Some(mut sender) = idle.take() {
-            if !sender.is_ready().await {
-                idle.forget(&sender);
-                continue;
+        loop {
+            // A kept connection may have been closed by the server at this very moment: then nothing of the
+            // request was sent, and another connection takes it.
+            while let Some(mut sender) = idle.take() {
+                if !sender.is_ready().await {
+                    idle.forget(&sender);
+                    continue;
+                }
+                let Some(attempt) = request.take() else { break };
+                match sender.send(attempt, server).await {
+                    Ok(response) => return finish(server, idle, sender, response, (body_max, now)).await,
+                    Err((_, Some(unsent))) => request = Some(unsent),
+                    Err((error, None)) => return Err(closed(server, &error)),
+                }
             }
-            let Some(attempt) = request.take() else { break };
-            match sender.send(attempt).await {
-                Ok(response) => return finish(server, idle, sender, response, (body_max, now)).await,
-                Err((_, Some(unsent))) => request = Some(unsent),
-                Err((error, None)) => return Err(closed(server, &error)),
+            // Whoever opens one that can be shared opens it for all.
+            if !idle.is_opening.get() {
+                break;
             }
+            idle.opened.notified().await;
         }
         let Some(request) = request else {
             return Err(SendError::Request { detail: "lost between two connections".to_owned() });
@@ -189,13 +222,16 @@ impl Client {
         request: http::Request<Body>,
         (body_max, now): (usize, Instant),
     ) -> Result<(http::response::Parts, Bytes), SendError> {
+        let opening = Opening::begin(idle, server.protocol);
         let mut sender = connection::open(server, &self.tls).await?;
         server.stats.connections_opened.fetch_add(1, Relaxed);
-        if let Sender::Http2(shared) = &sender {
-            *idle.http2.borrow_mut() = Some(shared.clone());
+        match &sender {
+            Sender::Http1(_) => idle.is_http1.set(true),
+            Sender::Http2(shared) => *idle.http2.borrow_mut() = Some(shared.clone()),
         }
+        drop(opening);
         let response = match sender.is_ready().await {
-            true => sender.send(request).await.map_err(|(it, _)| closed(server, &it))?,
+            true => sender.send(request, server).await.map_err(|(it, _)| closed(server, &it))?,
             false => {
                 let detail = "closed before it took a request".to_owned();
                 return Err(SendError::Closed { server: server.address.to_string(), detail });

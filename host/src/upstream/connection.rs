@@ -29,6 +29,19 @@ pub enum Sender {
     Http2(http2::SendRequest<Body>),
 }
 
+/// HTTP/2 names scheme and authority with each request; without them the scheme would be `http` over TLS, too, which
+/// servers refuse.
+fn complete(request: &mut http::Request<Body>, server: &Server) {
+    let Ok(authority) = http::uri::Authority::try_from(server.host_header.as_bytes()) else { return };
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(match server.protocol {
+        Protocol::Https => http::uri::Scheme::HTTPS,
+        Protocol::Http | Protocol::H2c => http::uri::Scheme::HTTP,
+    });
+    parts.authority = Some(authority);
+    *request.uri_mut() = http::Uri::from_parts(parts).unwrap_or_default();
+}
+
 /// A request that could not be sent; with it, if nothing of it went out.
 pub type Unsent = (hyper::Error, Option<http::Request<Body>>);
 
@@ -47,10 +60,17 @@ impl Sender {
     }
 
     /// Sends; gives the request back where nothing of it went out.
-    pub async fn send(&mut self, request: http::Request<Body>) -> Result<http::Response<Incoming>, Unsent> {
+    pub async fn send(
+        &mut self,
+        mut request: http::Request<Body>,
+        server: &Server,
+    ) -> Result<http::Response<Incoming>, Unsent> {
         let sent = match self {
             Sender::Http1(it) => it.connection.drive(it.sender.try_send_request(request)).await,
-            Sender::Http2(it) => it.try_send_request(request).await,
+            Sender::Http2(it) => {
+                complete(&mut request, server);
+                it.try_send_request(request).await
+            }
         };
         sent.map_err(|mut it| {
             let request = it.take_message();
