@@ -1,5 +1,6 @@
 //! What drover promises, held over TCP: each file a promise, each test ends by asserting committed offsets.
 //!
+//! - [`quickstart`]: the first five minutes, as they are printed
 //! - [`deliver`]: what a service gets for a record, exactly
 //! - [`order`]: who waits for whom, and who does not
 //! - [`dead`]: what cannot be delivered, and where it goes
@@ -35,6 +36,7 @@ mod limits;
 mod order;
 mod plugins;
 mod promises;
+mod quickstart;
 mod rebalance;
 mod retry;
 mod shutdown;

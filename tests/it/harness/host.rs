@@ -2,6 +2,7 @@
 //! killed.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -110,27 +111,41 @@ impl Setup {
         self.spawn(&[("DROVER_FAILPOINT", place)])
     }
 
-    /// In a process of its own: this binary, started again to run [`child`].
+    /// In a process of its own.
     pub fn spawn(&self, variables: &[(&str, &str)]) -> ChildHost {
         let path = self.write();
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "child_host", "--nocapture", "--test-threads", "1"]);
-        command.env(CHILD, &path).envs(variables.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        if std::env::var_os("RUST_LOG").is_none() {
-            command.stderr(Stdio::null());
-        }
-        ChildHost(command.spawn().unwrap())
+        spawn_command(&["run", "--config", path.to_str().unwrap()], variables)
     }
 }
 
-const CHILD: &str = "DROVER_TEST_CHILD";
+/// `drover` with these words, in a process of its own: this binary, started again to run [`child`].
+pub fn spawn_command(words: &[&str], variables: &[(&str, &str)]) -> ChildHost {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "child_host", "--nocapture", "--test-threads", "1"]);
+    command.env(CHILD, words.join(BETWEEN)).envs(variables.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    if std::env::var_os("RUST_LOG").is_none() {
+        command.stderr(Stdio::null());
+    }
+    ChildHost(command.spawn().unwrap())
+}
 
-/// The body of the test that a child process runs: `drover run`. In the tests' own process nothing.
+const CHILD: &str = "DROVER_TEST_CHILD";
+const BETWEEN: &str = "\u{1f}";
+
+/// The body of the test that a child process runs: a `drover` command. In the tests' own process nothing.
 pub fn child() {
-    let Some(path) = std::env::var_os(CHILD) else { return };
-    let command = ["drover", "run", "--config", path.to_str().unwrap()];
-    drover::cli::Cli::parse_from(command).run(&mut std::io::sink()).unwrap();
+    let Ok(words) = std::env::var(CHILD) else { return };
+    let words = std::iter::once("drover").chain(words.split(BETWEEN));
+    let mut out = std::io::stdout();
+    match drover::cli::Cli::parse_from(words).run(&mut out) {
+        Ok(code) if code == std::process::ExitCode::SUCCESS => {}
+        Ok(_) => std::process::exit(1),
+        Err(error) => {
+            let _ = writeln!(out, "drover: {error:#}");
+            std::process::exit(1);
+        }
+    }
 }
 
 /// A host in this process. A test that passes stops it; one that fails lets it go on.

@@ -9,7 +9,7 @@ mod service;
 mod wait;
 
 pub use case::Case;
-pub use host::{ChildHost, Host, Setup, child};
+pub use host::{ChildHost, Host, Setup, child, spawn_command};
 pub use kafka::{Record, Send};
 pub use service::{Answer, Event, Gate, Port, Request, Service, app_of};
 pub use wait::{eventually, eventually_is};
