@@ -103,6 +103,17 @@ impl Shard {
         self.hunger.newest_ms.set(now_ms);
     }
 
+    /// What runs has changed: routes that have nothing left to do are no more asked for.
+    pub(super) fn forget_idle(&self) {
+        self.hunger.routes.borrow_mut().retain(|route| {
+            let is_busy = route.gate.waiting() > 0 || route.gate.in_flight() > 0;
+            if !is_busy {
+                route.portion.groups.set(0);
+            }
+            is_busy
+        });
+    }
+
     /// Tells the poll threads what this shard could start, if that has changed.
     pub(super) fn tell_appetite(&self) {
         let newest_ms = self.hunger.newest_ms.get();

@@ -73,6 +73,7 @@ impl Shard {
         retired.extend(self.routes.borrow_mut().drain().map(|(_, it)| it));
         retired.retain(|it| it.gate.in_flight() > 0 || it.gate.waiting() > 0);
         self.apps.borrow_mut().clear();
+        self.forget_idle();
     }
 
     /// The route that its command has now; the one it was admitted by where there is none any more.
