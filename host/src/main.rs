@@ -12,7 +12,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// `mi_option_purge_delay`, which has no name in the crate: its place in `mi_option_e` of mimalloc 3.
 const PURGE_DELAY: i32 = 15;
 
-/// What is free goes back to the system after 10 ms, not after a second: measured, a sixth of the peak and no time.
+/// What is free goes back to the system after 10 ms, not after a second: measured, a seventh of the peak and no time.
 #[allow(unsafe_code, reason = "the allocator's settings are calls of C; this one only stores a number")]
 fn give_memory_back_soon() {
     // SAFETY: any thread may set an option at any time.

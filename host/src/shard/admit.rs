@@ -60,6 +60,8 @@ pub struct RouteHere {
     pub rate: Option<Arc<SharedRate>>,
     /// Besides the gate's: where all shards together have fewer places than there are shards (S93).
     pub few: Option<Arc<Semaphore>>,
+    /// Requests that this shard may have under way to one server of its app.
+    pub server_places: u32,
     /// The route's path, else the app's, as a request's target; or what is wrong with it.
     pub uri: Result<http::Uri, String>,
     /// Of each topic that it was met in.
@@ -149,6 +151,7 @@ impl Shard {
             handler: live.plugins.get(&route.handler).cloned(),
             gate: Gate::new(places),
             portion: Portion::new(places),
+            server_places: share_of(route.app.server_concurrency, self.index, self.count),
             uri: request::uri_of(route.path.as_deref().unwrap_or(&route.app.path)),
             rate: route.rate.map(|it| self.shared.common.rate(&route.name, it)),
             few: (1..self.count)
@@ -235,7 +238,7 @@ impl Shard {
 
 /// What one shard may have under way of a route's places; all shards' shares are the whole, but at least one
 /// each: see [`RouteHere::few`].
-pub fn share_of(places: u32, index: u32, count: u32) -> u32 {
+fn share_of(places: u32, index: u32, count: u32) -> u32 {
     match places {
         // No limit.
         0 => 0,

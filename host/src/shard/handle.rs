@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::Shard;
-use super::admit::{Job, RouteHere, share_of};
+use super::admit::{Job, RouteHere};
 use super::apps::Choice;
 use super::request;
 use super::settle::Ending;
@@ -269,9 +269,7 @@ async fn send(
     let timeout = Duration::from_millis(route.route.timeout_ms.min(asked_ms));
     let request = request::build(job, route, &target.server, request, group, attempt)?;
     let app = &route.route.app;
-    let Some(_place) =
-        target.enter(share_of(app.server_concurrency, shard.index, shard.count), timeout).await
-    else {
+    let Some(_place) = target.enter(route.server_places, timeout).await else {
         let server = &target.server.address;
         let detail = format!("{server} had {} requests under way for {timeout:?}", app.server_concurrency);
         return Err(Failure::transient(Stage::Send, detail));

@@ -4,7 +4,7 @@
 //! idle and close. HTTP/2: one connection for each server. Never more connections than requests under way.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http2;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::SendError;
 use super::alarms::Alarms;
@@ -41,48 +41,39 @@ pub struct Client {
 pub struct Target {
     pub server: Arc<Server>,
     idle: Idle,
-    places: Places,
+    /// Requests that may be under way from this shard, and how many these were when last asked.
+    places: Semaphore,
+    most: Cell<u32>,
 }
-
-/// Requests that may be under way to a server from this shard, and who waits for one to end.
-#[derive(Default)]
-struct Places {
-    taken: Cell<u32>,
-    waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
-}
-
-/// A place, until it is dropped.
-pub struct Place<'a>(&'a Places);
 
 impl Target {
-    /// A place among `most`; none when there was none for so long. Who waits gets them in turn.
-    pub async fn enter(&self, most: u32, wait: Duration) -> Option<Place<'_>> {
-        let places = &self.places;
-        if places.taken.get() < most {
-            places.taken.set(places.taken.get() + 1);
-            return Some(Place(places));
-        }
-        // Boxed: rare.
-        Box::pin(async move {
-            let (give, given) = oneshot::channel();
-            places.waiting.borrow_mut().push_back(give);
-            // Looks at `given` before the time, so that a place once given is taken.
-            tokio::time::timeout(wait, given).await.ok()?.ok().map(|()| Place(places))
-        })
-        .await
+    fn new(server: &Arc<Server>) -> Self {
+        let (server, idle) = (Arc::clone(server), Idle::default());
+        Self { server, idle, places: Semaphore::new(0), most: Cell::new(0) }
     }
-}
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        // To the first who still waits; who gave up has dropped his end.
-        let mut waiting = self.0.waiting.borrow_mut();
-        while let Some(next) = waiting.pop_front() {
-            if next.send(()).is_ok() {
-                return;
-            }
+    /// A place among `most`; none when there was none for so long. Who waits gets them in turn.
+    pub async fn enter(&self, most: u32, wait: Duration) -> Option<SemaphorePermit<'_>> {
+        if self.most.get() != most {
+            self.allow(most);
         }
-        self.0.taken.set(self.0.taken.get() - 1);
+        match self.places.try_acquire() {
+            Ok(place) => Some(place),
+            // Boxed: rare.
+            Err(_) => Box::pin(tokio::time::timeout(wait, self.places.acquire())).await.ok()?.ok(),
+        }
+    }
+
+    /// Follows a changed limit. Places that are taken are taken away when next asked.
+    fn allow(&self, most: u32) {
+        let before = self.most.get();
+        if before < most {
+            self.places.add_permits((most - before) as usize);
+            self.most.set(most);
+        } else {
+            let gone = self.places.forget_permits((before - most) as usize);
+            self.most.set(before - gone as u32);
+        }
     }
 }
 
@@ -135,9 +126,7 @@ impl Client {
     /// A server with this shard's connections to it.
     pub fn target(&self, server: &Arc<Server>) -> Rc<Target> {
         let mut all = self.targets.borrow_mut();
-        let target = all.entry(Arc::as_ptr(server)).or_insert_with(|| {
-            Rc::new(Target { server: Arc::clone(server), idle: Idle::default(), places: Places::default() })
-        });
+        let target = all.entry(Arc::as_ptr(server)).or_insert_with(|| Rc::new(Target::new(server)));
         Rc::clone(target)
     }
 
