@@ -23,6 +23,8 @@ pub struct Rebalance {
 enum Step {
     /// Another thread asks where each partition is to begin.
     Locate { partitions: Vec<(String, i32)>, found: mpsc::Receiver<Result<Vec<StartAt>, Error>> },
+    /// That was not answered; it is asked again then.
+    AskAgain { partitions: Vec<(String, i32)>, at: Instant },
     /// Work in flight may end.
     Drain { partitions: Vec<(String, i32)>, until: Instant },
     /// Their last commit is with the broker.
@@ -31,6 +33,9 @@ enum Step {
 
 /// For the broker's word on a commit before the partitions are given back; 10 ms is usual.
 const COMMIT_WAIT: Duration = Duration::from_secs(3);
+
+/// Between two questions where partitions are to begin.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 impl Rebalance {
     /// Nothing comes until the group has its answer.
@@ -77,7 +82,8 @@ impl Poll {
                 Ok(Ok(starts)) => self.assign(&starts),
                 Ok(Err(error)) => {
                     tracing::warn!(group = self.config.name, %error, "cannot tell where to begin, asking again");
-                    self.locate(partitions);
+                    let at = Instant::now() + ASK_AGAIN;
+                    self.rebalance.step = Some(Step::AskAgain { partitions, at });
                 }
                 Err(mpsc::TryRecvError::Empty) => {
                     self.rebalance.step = Some(Step::Locate { partitions, found });
@@ -85,6 +91,8 @@ impl Poll {
                 }
                 Err(mpsc::TryRecvError::Disconnected) => self.locate(partitions),
             },
+            Step::AskAgain { partitions, at } if at <= Instant::now() => self.locate(partitions),
+            again @ Step::AskAgain { .. } => self.rebalance.step = Some(again),
             Step::Drain { partitions, until } => {
                 let now = Instant::now();
                 let is_over = self.is_drained(&partitions) || until <= now;
@@ -110,12 +118,8 @@ impl Poll {
         let (positions, start) = (self.consumer.positions(), self.config.start);
         let asked = partitions.clone();
         let spawned = std::thread::Builder::new().name("positions".to_owned()).spawn(move || {
-            let answer = positions_of(&positions, &asked, start);
-            if answer.is_err() {
-                std::thread::sleep(Duration::from_millis(500));
-            }
             // The poll thread may have ended meanwhile.
-            let _ = tell.send(answer);
+            let _ = tell.send(positions_of(&positions, &asked, start));
         });
         if let Err(error) = spawned {
             tracing::error!(%error, "cannot start a thread");
