@@ -1,6 +1,7 @@
 //! Good and bad files, at the start and while it runs.
 
-use crate::harness::{Answer, Case, Gate, Send, Service};
+use crate::harness::http::call;
+use crate::harness::{Answer, Case, Gate, Send, Service, eventually};
 
 /// S173, S203: garbage in a file is refused as a whole; what runs goes on.
 #[test]
@@ -57,9 +58,7 @@ fn a_changed_file_is_seen_by_itself() {
     let before = host.control().report().generation;
     let shop = host.path().with_file_name("apps").join("shop.yaml");
     std::fs::write(&shop, two.app("commands: [pay]")).unwrap();
-    crate::harness::eventually("a new generation", || {
-        (host.control().report().generation > before).then_some(())
-    });
+    eventually("a new generation", || (host.control().report().generation > before).then_some(()));
     case.produce(&topic, [Send::command("pay").value("x")]);
     two.got(1);
     case.committed(&topic, &[1]);
@@ -112,4 +111,151 @@ fn a_missing_dead_letter_topic_that_may_not_be_made() {
     let error = setup.try_start().err().expect("it starts").to_string();
     assert!(error.contains(&case.dead_topic()), "{error}");
     assert_eq!(case.kafka.committed(&case.group(), &topic), [None]);
+}
+
+/// S172, S176: a group is added and removed while another one goes on; what it had not begun stays in Kafka.
+#[test]
+fn groups_come_and_go() {
+    let (case, service) = (Case::new(), Service::ok());
+    let (topic, other) = (case.topic("orders", 2), case.topic("other", 2));
+    let host = case.host().reads(&topic, "").app("shop", &service.app("")).start();
+    case.produce(&topic, [Send::command("pay").value("1")]);
+    case.produce(&other, [Send::command("pay").value("2")]);
+    service.got(1);
+    let first = std::fs::read_to_string(host.path()).unwrap();
+    let second = case.named("second");
+    let more = format!("groups:\n- {{name: {second}, topics: [{other}], commit-every-ms: 50}}\n");
+    std::fs::write(host.path(), first.replace("groups:\n", &more)).unwrap();
+    host.block_on(host.control().reload()).unwrap();
+    service.got(2);
+    case.all_committed(&topic);
+    eventually("the second group's commit", || {
+        let committed: i64 = case.kafka.committed(&second, &other).into_iter().flatten().sum();
+        (committed == 1).then_some(())
+    });
+    std::fs::write(host.path(), &first).unwrap();
+    host.block_on(host.control().reload()).unwrap();
+    assert_eq!(case.kafka.members(&second), Vec::<String>::new(), "it has left");
+    case.produce(&other, [Send::command("pay").value("3")]);
+    case.produce(&topic, [Send::command("pay").value("4")]);
+    assert_eq!(service.got(3)[2].text(), "4");
+    case.all_committed(&topic);
+    host.stop();
+    assert_eq!(service.count(), 3);
+}
+
+/// S172, S175: a group reads another topic from a reload on: what was in flight is finished, nothing is lost or
+/// repeated.
+#[test]
+fn a_group_reads_other_topics() {
+    let (case, gate) = (Case::new(), Gate::default());
+    let held = gate.clone();
+    let service =
+        Service::start(move |it| if it.text() == "held" { Answer::held(&held) } else { Answer::ok() });
+    let (topic, other) = (case.topic("orders", 1), case.topic("other", 1));
+    let host = case.host().reads(&topic, "").app("shop", &service.app("timeout-ms: 120000")).start();
+    case.produce(&topic, [Send::command("pay").value("held")]);
+    case.produce(&other, [Send::command("pay").value("other")]);
+    service.got(1);
+    let text = std::fs::read_to_string(host.path()).unwrap();
+    std::fs::write(host.path(), text.replace(&topic, &other)).unwrap();
+    std::thread::scope(|scope| {
+        let reloaded = scope.spawn(|| host.block_on(host.control().reload()));
+        gate.open();
+        reloaded.join().unwrap().unwrap();
+    });
+    assert_eq!(service.got(2)[1].text(), "other");
+    case.committed(&topic, &[1]);
+    case.committed(&other, &[1]);
+    let report = host.control().report();
+    assert_eq!(report.groups.len(), 1, "one group, whatever its seats");
+    assert_eq!(report.groups[0].settled, 2, "S135: its numbers go on");
+    host.stop();
+    assert_eq!(service.count(), 2);
+}
+
+/// S172: what does not change what a group reads changes without joining anew.
+#[test]
+fn a_groups_pace_and_policy_change_in_place() {
+    let (case, service) = (Case::new(), Service::ok());
+    let topic = case.topic("orders", 1);
+    let host = case.host().reads(&topic, "").app("shop", &service.app("commands: [pay]")).start();
+    case.produce(&topic, [Send::command("pay").value("1")]);
+    case.committed(&topic, &[1]);
+    let member = case.kafka.members(&case.group());
+    let text = std::fs::read_to_string(host.path()).unwrap();
+    let name = format!("name: {}", case.group());
+    let changed = text.replace(&name, &format!("{name}\n  unmatched: skip\n  drain-ms: 77"));
+    assert_ne!(changed, text);
+    std::fs::write(host.path(), changed + "\nlimits: {in-flight: 10}\n").unwrap();
+    host.block_on(host.control().reload()).unwrap();
+    case.produce(&topic, [Send::command("unknown").value("2")]);
+    case.committed(&topic, &[2]);
+    assert_eq!(case.kafka.members(&case.group()), member);
+    assert_eq!(host.control().report().totals.skipped, 1);
+    host.stop();
+}
+
+/// S161, S172: rules, secrets and addresses of the doors change without a restart; a place that is taken refuses the
+/// whole reload.
+#[test]
+fn doors_follow_the_files() {
+    let (case, service) = (Case::new(), Service::ok());
+    let topic = case.topic("orders", 1);
+    let (old, new) = (case.dir().join("old"), case.dir().join("new"));
+    std::fs::write(&old, "fern").unwrap();
+    std::fs::write(&new, "moss").unwrap();
+    let gateway = |secret: &std::path::Path| {
+        format!(
+            "gateway: {{listen: '127.0.0.1:0', credentials: [{{name: a, secret: {{file: {secret:?}}}}}]}}"
+        )
+    };
+    let setup =
+        case.host().reads(&topic, "").app("shop", &service.app("commands: [pay]")).main(&gateway(&old));
+    let host = setup.start();
+    let send = |to, secret: &str| {
+        let bearer = format!("Bearer {secret}");
+        let headers = [("authorization", &*bearer), ("content-type", "application/json")];
+        call(to, "POST /v1/messages", &headers, r#"{"command":"pay","data":"x"}"#).status
+    };
+    let at = host.gateway();
+    assert_eq!([send(at, "fern"), send(at, "moss")], [200, 401]);
+    // The file of the secret is not watched: a reload reads it.
+    std::fs::write(&old, "moss").unwrap();
+    host.block_on(host.control().reload()).unwrap();
+    assert_eq!([send(at, "fern"), send(at, "moss")], [401, 200], "at the same address");
+
+    let text = std::fs::read_to_string(host.path()).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let elsewhere = taken.local_addr().unwrap().to_string();
+    std::fs::write(host.path(), text.replace("127.0.0.1:0', cred", &format!("{elsewhere}', cred"))).unwrap();
+    let problems = host.block_on(host.control().reload()).unwrap_err().join("\n");
+    assert!(problems.contains("gateway.listen") && problems.contains(&elsewhere), "{problems}");
+    assert_eq!(send(at, "moss"), 200, "what runs goes on");
+    drop(taken);
+    host.block_on(host.control().reload()).unwrap();
+    assert_eq!(host.gateway().to_string(), elsewhere);
+    assert_eq!(send(host.gateway(), "moss"), 200);
+    service.got(4);
+    case.committed(&topic, &[4]);
+    host.stop();
+}
+
+/// What cannot change while it runs is refused by its key, in words, and nothing else of that reading takes effect.
+#[test]
+fn what_needs_a_restart_says_so() {
+    let (case, service) = (Case::new(), Service::ok());
+    let topic = case.topic("orders", 1);
+    let host = case.host().reads(&topic, "").app("shop", &service.app("")).start();
+    let shop = host.path().with_file_name("apps").join("shop.yaml");
+    let (main, app) =
+        (std::fs::read_to_string(host.path()).unwrap(), std::fs::read_to_string(&shop).unwrap());
+    std::fs::write(&shop, app + "path: /new\n").unwrap();
+    std::fs::write(host.path(), main.replace("shards: 2", "shards: 3")).unwrap();
+    let problems = host.block_on(host.control().reload()).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].contains("`shards`") && problems[0].contains("restart"), "{problems:?}");
+    case.produce(&topic, [Send::command("pay").value("x")]);
+    assert_eq!(service.got(1)[0].path, "/");
+    host.stop();
 }

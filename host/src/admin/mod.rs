@@ -14,7 +14,7 @@ mod plugins;
 mod status;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -31,7 +31,7 @@ use crate::web::answer::{self, Refusal};
 use crate::web::body::Budget;
 
 /// How the door is set up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// What operators show as `Authorization: Bearer …`. Without it whoever reaches the door is an operator,
     /// and only this machine may reach it.
@@ -50,7 +50,7 @@ pub struct Admin {
 }
 
 struct Inner {
-    token: Option<Digest>,
+    token: RwLock<Option<Digest>>,
     control: OnceLock<Control>,
     stopping: AtomicBool,
     uploads: Semaphore,
@@ -61,13 +61,19 @@ impl Admin {
     pub fn new(config: &Config) -> Self {
         Self {
             inner: Arc::new(Inner {
-                token: config.token.as_ref().map(Digest::of),
+                token: RwLock::new(config.token.as_ref().map(Digest::of)),
                 control: OnceLock::new(),
                 stopping: AtomicBool::new(false),
                 uploads: Semaphore::new(UPLOADS),
                 bodies: Budget::new(UPLOADS * COMPONENT_BYTES_MAX),
             }),
         }
+    }
+
+    /// From the next request on.
+    pub fn configure(&self, config: &Config) {
+        let token = config.token.as_ref().map(Digest::of);
+        *self.inner.token.write().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
     /// All parts run: from now on there is something to tell and to change.
@@ -122,7 +128,8 @@ impl Admin {
         if changes && is_foreign(headers) {
             return Err(Refusal::forbidden("pages of other sites may not change anything here"));
         }
-        match (&self.inner.token, shown(headers)) {
+        let token = self.inner.token.read().unwrap_or_else(PoisonError::into_inner);
+        match (&*token, shown(headers)) {
             (None, _) => {
                 let authority = request.uri().authority().map(|it| it.as_str());
                 if !is_for_loopback(headers, authority) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 
@@ -10,7 +10,9 @@ use super::{
     Config, Files, Format, Group, Loaded, Plugin, PluginLimits, Start, Unmatched, load_from, load_main,
 };
 use crate::app;
-use crate::control::{Component, Desired, PluginSource};
+use crate::app::doors::{self, Doors, Plan};
+use crate::control::side_topics::SideTopic;
+use crate::control::{Component, Desired, PluginSource, Wanted};
 use crate::domain::app::Order;
 use crate::domain::plugin::{KnownPlugin, PluginKind, STANDARD};
 use crate::domain::routes::Routes;
@@ -38,20 +40,25 @@ impl Config {
     }
 
     /// The groups to join, each with an equal share of the budgets of bytes and messages.
-    pub fn intakes(&self, routes: &Routes) -> Vec<intake::Config> {
+    fn wanted_groups(&self, routes: &Routes) -> Vec<Wanted> {
         let groups = self.groups.len().max(1);
         let bytes = ((self.limits.bytes_mb.get() as usize) << 20) / groups;
         let messages = (self.limits.in_flight.get() as usize / groups).max(1);
-        self.groups.iter().enumerate().map(|(at, it)| it.intake(at, (bytes, messages), routes)).collect()
+        let wanted =
+            |it: &Group| Wanted { intake: it.intake((bytes, messages), routes), policy: it.policy() };
+        self.groups.iter().map(wanted).collect()
+    }
+
+    fn doors(&self) -> doors::Wanted {
+        doors::Wanted { gateway: self.gateway_door(), admin: self.admin_door() }
     }
 }
 
 impl Group {
-    fn intake(&self, index: usize, (bytes, messages): (usize, usize), routes: &Routes) -> intake::Config {
+    fn intake(&self, (bytes, messages): (usize, usize), routes: &Routes) -> intake::Config {
         let of_group = routes.entries().iter().filter(|it| &*it.group == self.name.as_str());
         let widest = of_group.map(|it| it.route.order).max();
         intake::Config {
-            index: index as u16,
             name: self.name.to_string(),
             topics: self.topics.iter().map(ToString::to_string).collect(),
             start: match self.start {
@@ -61,14 +68,16 @@ impl Group {
             order: widest.unwrap_or(Order::None),
             order_header: self.order_header.clone(),
             window: self.window.get() as usize,
-            bytes,
-            messages,
-            commit_every_ms: self.commit_every_ms.get(),
-            drain_ms: self.drain_ms.get(),
-            stop_drain_ms: self.drain_ms.get().max(10_000),
             instance: None,
             session_timeout_ms: self.session_timeout_ms.get() as u32,
             prefetch_kib: 12 << 10,
+            pace: intake::Pace {
+                bytes,
+                messages,
+                commit_every_ms: self.commit_every_ms.get(),
+                drain_ms: self.drain_ms.get(),
+                stop_drain_ms: self.drain_ms.get().max(10_000),
+            },
         }
     }
 
@@ -110,23 +119,28 @@ impl Origin {
     /// What a host is started with; read once more, whole, when the control topic has been read.
     pub fn parts(&self) -> Result<app::Parts, Vec<String>> {
         let config = load_main(&*self.files, &self.main).map_err(|it| rendered(&it))?;
-        let origin = self.clone();
+        let (origin, doors) = (self.clone(), Arc::new(OnceLock::new()));
+        let places = Arc::clone(&doors);
         Ok(app::Parts {
             client: config.client(),
             shards: config.shard_count(),
-            side_topics: config.side_topics(),
             roots: config.services.roots.as_ref().map(|it| match self.main.parent() {
                 Some(folder) => folder.join(it),
                 None => it.clone(),
             }),
             control_topic: crate::control::ledger::TOPIC.to_owned(),
-            source: Arc::new(move |known| origin.desired(known)),
+            source: Arc::new(move |known| origin.desired(known, &places)),
             config,
+            doors,
         })
     }
 
     /// Everything that decides, or every problem.
-    fn desired(&self, uploaded: &[KnownPlugin]) -> Result<Desired, Vec<String>> {
+    fn desired(
+        &self,
+        uploaded: &[KnownPlugin],
+        doors: &Arc<OnceLock<Arc<Doors>>>,
+    ) -> Result<Desired, Vec<String>> {
         let mut known = crate::domain::plugin::standard();
         known.retain(|it| !uploaded.iter().any(|at| at.name == it.name));
         known.extend_from_slice(uploaded);
@@ -138,8 +152,10 @@ impl Origin {
             plugins.insert(Arc::from(entry.name.as_str()), source);
         }
         Ok(Desired {
-            groups: config.groups.iter().map(Group::policy).collect(),
-            fixed: config.fixed(&routes),
+            groups: config.wanted_groups(&routes),
+            side_topics: config.side_topics(),
+            fixed: config.fixed(),
+            doors: Some(Arc::new(Plan { doors: Arc::clone(doors), wanted: config.doors() })),
             routes: Arc::new(routes),
             apps,
             plugins,
@@ -154,30 +170,23 @@ fn rendered(problems: &[Problem]) -> Vec<String> {
 }
 
 impl Config {
-    /// What a running host cannot change, a line for each.
-    fn fixed(&self, routes: &Routes) -> String {
-        let mut lines: Vec<String> = self.intakes(routes).iter().map(|it| format!("{it:?}")).collect();
-        lines.push(format!("kafka {:?}", self.kafka.brokers));
-        lines.push(format!("shards {}", self.shard_count()));
-        lines.push(format!("services {:?}", self.services.roots));
-        // Secrets are shown as `***`: a new one alone goes unnoticed until the next start.
-        let doors = [
-            ("gateway", format!("{:#?}", self.gateway_door())),
-            ("admin", format!("{:#?}", self.admin_door())),
-        ];
-        for (door, text) in doors {
-            lines.extend(text.lines().map(|it| format!("{door} {}", it.trim())));
-        }
-        lines.join("\n")
+    /// What a running host cannot change. Compared only: secrets are among it, and never shown.
+    fn fixed(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("kafka", format!("{:?} {:?}", self.kafka.brokers, self.kafka.revealed())),
+            ("shards", self.shard_count().to_string()),
+            ("services.roots", format!("{:?}", self.services.roots)),
+            ("store", format!("{:?}", self.store)),
+        ]
     }
 
     /// Topics that this host writes to and makes where they are missing, and whether it may.
-    fn side_topics(&self) -> Vec<app::SideTopic> {
+    fn side_topics(&self) -> Vec<SideTopic> {
         let mut all = Vec::new();
         for group in &self.groups {
             let asked = [(group.dead_topic(), &group.dead_letters), (group.park_topic(), &group.park)];
             for (name, it) in asked {
-                all.push(app::SideTopic {
+                all.push(SideTopic {
                     name,
                     partitions: it.partitions.map(|it| it.get() as i32),
                     like: group.topics.first().map(ToString::to_string),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::groups::Wanted;
+use super::side_topics::SideTopic;
 use crate::domain::app::App;
 use crate::domain::ledger::Ledger;
 use crate::domain::plugin::PluginKind;
@@ -18,15 +20,27 @@ use crate::shard::live::{GroupPolicy, Live};
 pub struct Desired {
     pub routes: Arc<Routes>,
     pub apps: Vec<Arc<App>>,
-    pub groups: Vec<GroupPolicy>,
+    pub groups: Vec<Wanted>,
+    pub side_topics: Vec<SideTopic>,
     pub plugins: BTreeMap<Arc<str>, PluginSource>,
     /// For the log: what somebody should look at.
     pub warnings: Vec<String>,
     /// All that was read; when one of them changes it is time to read again.
     pub files: Vec<std::path::PathBuf>,
-    /// What a running host cannot change: compared as text, a difference is refused.
-    pub fixed: String,
+    /// What a running host cannot change: a key, and its value as text. A difference is refused.
+    pub fixed: Vec<(&'static str, String)>,
+    /// What the doors are to be; none leaves them as they are.
+    pub doors: Option<Arc<dyn DoorPlan>>,
 }
+
+/// What the doors are to be. The roof's: this floor knows of no door.
+pub trait DoorPlan: std::fmt::Debug + Send + Sync {
+    /// Does all that can fail, an address that is taken above all; what is returned makes it so.
+    fn prepare(&self) -> Result<DoorChange, String>;
+}
+
+/// Carries a prepared change of the doors out.
+pub type DoorChange = Box<dyn FnOnce() + Send>;
 
 /// What the files say of a plugin.
 #[derive(Clone, Debug)]
@@ -90,7 +104,7 @@ fn source_of(name: &str, digest: &str, settings: &Settings) -> String {
 pub fn live(
     engine: &Engine,
     compiled: &mut Compiled,
-    desired: &Desired,
+    (desired, policies): (&Desired, &[GroupPolicy]),
     ledger: &Ledger,
     generation: u64,
 ) -> Result<Live, Vec<String>> {
@@ -123,7 +137,7 @@ pub fn live(
     if !problems.is_empty() {
         return Err(problems);
     }
-    let (groups, routes) = (desired.groups.clone(), Arc::clone(&desired.routes));
+    let (groups, routes) = (policies.to_vec(), Arc::clone(&desired.routes));
     Ok(Live { generation, groups, routes, plugins })
 }
 

@@ -8,12 +8,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::build::{self, Compiled, Desired};
+use super::groups::{Groups, Roster};
 use super::ledger::Followed;
+use super::side_topics::{self, SideTopic};
 use super::{UploadError, Uploaded};
 use crate::clock;
 use crate::domain::plugin::KnownPlugin;
 use crate::failpoint;
 use crate::kafka::reader::Read;
+use crate::kafka::topics::Topics;
 use crate::plugin::Engine;
 use crate::shard::live::Live;
 use crate::upstream::Directory;
@@ -33,61 +36,57 @@ pub enum Ask {
 
 type Answer = oneshot::Sender<Result<Uploaded, UploadError>>;
 
-pub struct Keeper {
+/// Between two looks at the files.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the keeper is made of.
+pub struct KeeperParts {
     pub engine: Engine,
     pub source: Source,
     pub desired: Desired,
+    pub roster: Roster,
+    pub groups: Arc<Groups>,
+    pub topics: Topics,
     pub compiled: Arc<std::sync::Mutex<Compiled>>,
     pub followed: Followed,
     pub live: watch::Sender<Arc<Live>>,
     pub directory: Directory,
     pub asked: mpsc::Receiver<Ask>,
+}
+
+pub struct Keeper {
+    parts: KeeperParts,
     /// Uploads by name and digest, until they are read back.
     waiting: HashMap<(String, String), Vec<Answer>>,
 }
 
 impl Keeper {
-    #[allow(clippy::too_many_arguments, reason = "made once, from the parts that app has just started")]
-    pub fn new(
-        engine: Engine,
-        source: Source,
-        desired: Desired,
-        compiled: Arc<std::sync::Mutex<Compiled>>,
-        followed: Followed,
-        live: watch::Sender<Arc<Live>>,
-        directory: Directory,
-        asked: mpsc::Receiver<Ask>,
-    ) -> Self {
-        Self { engine, source, desired, compiled, followed, live, directory, asked, waiting: HashMap::new() }
+    pub fn new(parts: KeeperParts) -> Self {
+        Self { parts, waiting: HashMap::new() }
     }
 
-    /// Until the last handle is gone. Every health decision is made here as well, five times a second.
+    /// Until the last handle is gone.
     pub async fn run(mut self) {
-        let mut tick = tokio::time::interval(Duration::from_millis(200));
-        let mut marks = marks_of(&self.desired.files);
-        let mut turns = 0u32;
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut marks = marks_of(&self.parts.desired.files);
         loop {
             tokio::select! {
-                ask = self.asked.recv() => match ask {
+                ask = self.parts.asked.recv() => match ask {
                     Some(ask) => self.answer(ask).await,
                     None => return,
                 },
-                news = self.followed.news.recv() => {
+                news = self.parts.followed.news.recv() => {
                     if let Some(Read::Record { key, value, .. }) = news
-                        && self.followed.ledger.apply(&key, value.as_ref())
+                        && self.parts.followed.ledger.apply(&key, value.as_ref())
                     {
                         self.follow(&key);
                     }
                 }
-                _ = tick.tick() => {
-                    self.directory.tick(clock::now_ms());
-                    turns = turns.wrapping_add(1);
-                    if turns.is_multiple_of(5) {
-                        let now = marks_of(&self.desired.files);
-                        if now != marks {
-                            marks = now;
-                            self.reload_by_watch().await;
-                        }
+                _ = look.tick() => {
+                    let now = marks_of(&self.parts.desired.files);
+                    if now != marks {
+                        marks = now;
+                        self.reload_by_watch().await;
                     }
                 }
             }
@@ -102,7 +101,8 @@ impl Keeper {
                 let _ = answer.send(reloaded);
             }
             Ask::Await { name, digest, answer } => {
-                let active = self.followed.ledger.active().any(|it| it.0 == name && it.1.digest == digest);
+                let active =
+                    self.parts.followed.ledger.active().any(|it| it.0 == name && it.1.digest == digest);
                 self.waiting.entry((name.clone(), digest)).or_default().push(answer);
                 if active {
                     self.tell(&name);
@@ -130,15 +130,24 @@ impl Keeper {
 
     /// Builds from the files and the ledger as they are, and publishes.
     fn publish(&mut self) -> Result<u64, Vec<String>> {
-        let generation = self.live.borrow().generation + 1;
-        let mut compiled = self.compiled.lock().unwrap_or_else(|it| it.into_inner());
-        let live =
-            build::live(&self.engine, &mut compiled, &self.desired, &self.followed.ledger, generation)?;
-        self.directory.apply(&self.desired.apps, clock::now_ms());
-        compiled.keep(&live);
-        self.live.send_replace(Arc::new(live));
+        let live = self.build(&self.parts.desired, &self.parts.roster)?;
+        Ok(self.run_from_now_on(live))
+    }
+
+    fn build(&self, desired: &Desired, roster: &Roster) -> Result<Live, Vec<String>> {
+        let KeeperParts { engine, live, compiled, followed, .. } = &self.parts;
+        let generation = live.borrow().generation + 1;
+        let mut compiled = compiled.lock().unwrap_or_else(|it| it.into_inner());
+        build::live(engine, &mut compiled, (desired, &roster.policies), &followed.ledger, generation)
+    }
+
+    fn run_from_now_on(&mut self, live: Live) -> u64 {
+        let generation = live.generation;
+        self.parts.directory.apply(&self.parts.desired.apps, clock::now_ms());
+        self.parts.compiled.lock().unwrap_or_else(|it| it.into_inner()).keep(&live);
+        self.parts.live.send_replace(Arc::new(live));
         failpoint::reached("swap");
-        Ok(generation)
+        generation
     }
 
     async fn reload_by_watch(&mut self) {
@@ -153,37 +162,79 @@ impl Keeper {
         }
     }
 
-    /// All of the new, or all of the old (S173).
+    /// All of the new, or all of the old (S173): whatever may fail is done before anything takes effect.
     async fn reload(&mut self) -> Result<u64, Vec<String>> {
-        let (source, known) = (Arc::clone(&self.source), self.known());
+        let (source, known) = (Arc::clone(&self.parts.source), self.known());
         let loaded = tokio::task::spawn_blocking(move || source(&known)).await;
         let new = loaded.map_err(|it| vec![format!("reading the files: {it}")])??;
-        if new.fixed != self.desired.fixed {
-            return Err(vec![difference(&self.desired.fixed, &new.fixed)]);
+        let old = &self.parts.desired;
+        let fixed = new.fixed.iter().zip(&old.fixed).find(|(new, old)| new != old);
+        if let Some(((key, _), _)) = fixed {
+            return Err(vec![format!(
+                "`{key}` cannot change while drover runs, so nothing was changed: restart it, or write what it was"
+            )]);
         }
-        let old = std::mem::replace(&mut self.desired, new);
-        match self.publish() {
-            Ok(generation) => Ok(generation),
-            Err(problems) => {
-                // The new list of files is kept: a change of them is what mends it.
-                let files = std::mem::replace(&mut self.desired, old).files;
-                self.desired.files = files;
-                Err(problems)
-            }
+        let Some((roster, change)) = self.parts.roster.follow(&new.groups) else {
+            let text = "groups were joined anew so often that their numbers have run out: restart drover";
+            return Err(vec![text.to_owned()]);
+        };
+        let live = self.build(&new, &roster).inspect_err(|_| {
+            // The new list of files is kept: a change of them is what mends it.
+            self.parts.desired.files.clone_from(&new.files);
+        })?;
+        self.make_side_topics(&new).await?;
+        let doors = new.doors.as_ref().map(|it| it.prepare()).transpose().map_err(|it| vec![it])?;
+        let groups = Arc::clone(&self.parts.groups);
+        // Those that are left go first: the new rules are not for what they read.
+        let left = tokio::task::spawn_blocking(move || {
+            groups.leave(&change);
+            change
+        });
+        let change = left.await.map_err(|it| vec![format!("leaving groups: {it}")])?;
+        (self.parts.desired, self.parts.roster) = (new, roster);
+        let generation = self.run_from_now_on(live);
+        if let Some(change) = doors {
+            change();
         }
+        let groups = Arc::clone(&self.parts.groups);
+        let joined = tokio::task::spawn_blocking(move || groups.join(change)).await;
+        joined
+            .map_err(|it| vec![format!("joining groups: {it}")])?
+            .map_err(|it| vec![format!("a group cannot be joined, this host ends: {it}")])?;
+        Ok(generation)
+    }
+
+    /// Of those that are new; the others were there when they were wanted first.
+    async fn make_side_topics(&self, new: &Desired) -> Result<(), Vec<String>> {
+        let had = &self.parts.desired.side_topics;
+        let missing: Vec<SideTopic> =
+            new.side_topics.iter().filter(|it| !had.contains(it)).cloned().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let topics = self.parts.topics.clone();
+        let runtime = tokio::runtime::Handle::current();
+        let made =
+            tokio::task::spawn_blocking(move || runtime.block_on(side_topics::make(&topics, &missing))).await;
+        made.map_err(|it| vec![format!("making topics: {it}")])?.map_err(|it| vec![it])
     }
 
     /// Uploaded plugins, for the files to name.
     fn known(&self) -> Vec<KnownPlugin> {
-        self.followed.ledger.active().map(|(name, _)| KnownPlugin { name: name.into(), kind: None }).collect()
+        self.parts
+            .followed
+            .ledger
+            .active()
+            .map(|(name, _)| KnownPlugin { name: name.into(), kind: None })
+            .collect()
     }
 
     /// Answers those who wait for what is active under the name now.
     fn tell(&mut self, name: &str) {
-        let Some((_, active)) = self.followed.ledger.active().find(|it| it.0 == name) else { return };
+        let Some((_, active)) = self.parts.followed.ledger.active().find(|it| it.0 == name) else { return };
         let digest = active.digest.clone();
         let Some(waiting) = self.waiting.remove(&(name.to_owned(), digest.clone())) else { return };
-        let live = Arc::clone(&self.live.borrow());
+        let live = Arc::clone(&self.parts.live.borrow());
         let runs = live.plugins.get(name).filter(|it| it.digest == digest);
         for answer in waiting {
             let _ = answer.send(Ok(Uploaded {
@@ -205,11 +256,4 @@ fn marks_of(files: &[std::path::PathBuf]) -> Vec<Option<(std::time::SystemTime, 
         Some((it.modified().ok()?, it.len(), it.ino()))
     };
     files.iter().map(mark).collect()
-}
-
-/// The first line that a running host cannot change.
-fn difference(old: &str, new: &str) -> String {
-    let changed = old.lines().zip(new.lines()).find(|(a, b)| a != b);
-    let (was, is) = changed.unwrap_or(("the groups", "more or fewer of them"));
-    format!("this needs a restart, nothing was changed: `{was}` would become `{is}`")
 }

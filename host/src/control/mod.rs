@@ -1,16 +1,19 @@
 //! What runs, and how it is changed. The doors' one way to the planes below: a handle, cheap to clone.
 
 mod build;
+mod groups;
 mod keeper;
 pub mod ledger;
+pub mod side_topics;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::build::{Compiled, Component, Desired, PluginSource, live};
-pub use self::keeper::{Ask, Keeper, Source};
+pub use self::build::{Compiled, Component, Desired, DoorChange, DoorPlan, PluginSource, live};
+pub use self::groups::{Groups, Roster, Wanted};
+pub use self::keeper::{Ask, Keeper, KeeperParts, Source};
 use crate::clock;
 use crate::domain::ledger::{Version, chunks_of, entries};
 use crate::domain::plugin::PluginKind;
@@ -37,7 +40,7 @@ struct Inner {
     counters: Arc<Counters>,
     directory: Directory,
     outbox: Outbox,
-    groups: Vec<Arc<Mutex<GroupReport>>>,
+    groups: Arc<Groups>,
 }
 
 /// A moment's picture of the whole host.
@@ -103,7 +106,7 @@ pub struct Parts {
     pub counters: Arc<Counters>,
     pub directory: Directory,
     pub outbox: Outbox,
-    pub groups: Vec<Arc<Mutex<GroupReport>>>,
+    pub groups: Arc<Groups>,
 }
 
 /// How long an upload may take to come back from the control topic.
@@ -128,12 +131,10 @@ impl Control {
     }
 
     pub fn report(&self) -> Report {
-        let groups =
-            self.inner.groups.iter().map(|it| it.lock().unwrap_or_else(|it| it.into_inner()).clone());
         Report {
             generation: self.inner.live.borrow().generation,
             totals: self.inner.counters.totals(),
-            groups: groups.collect(),
+            groups: self.inner.groups.reports(),
             outbox_queued: self.inner.outbox.queued(),
         }
     }

@@ -37,7 +37,7 @@ use crate::web::answer::{self, Refusal};
 use crate::web::body::{self, Budget, Share};
 
 /// How the door is set up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Who may publish. Empty: everybody who reaches it.
     pub credentials: Vec<Credential>,
@@ -62,7 +62,7 @@ pub struct Config {
 }
 
 /// A producer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
     pub name: String,
     pub secret: Secret,
@@ -73,7 +73,7 @@ pub struct Credential {
 }
 
 /// `/sendmsg`, as alpaca-mq's clients call it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alpaca {
     pub topic: String,
     /// Requests a second; none: the door's.
@@ -85,13 +85,13 @@ pub struct Alpaca {
 }
 
 /// `/rpc/call`, as bigpipe's clients call it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bigpipe {
     pub acl: Vec<Acl>,
 }
 
 /// A caller: its name and secret, and the topic that its calls go to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acl {
     pub name: String,
     pub secret: Secret,

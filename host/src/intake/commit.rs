@@ -26,6 +26,10 @@ pub struct Commits {
 /// anew at just the wrong moment, the report never comes.
 const UNREPORTED: Duration = Duration::from_secs(10);
 
+fn every_of(ms: u64) -> Duration {
+    Duration::from_millis(ms.max(10))
+}
+
 /// What a report says of this member.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -36,7 +40,7 @@ pub enum Standing {
 
 impl Commits {
     pub fn new(every_ms: u64) -> Self {
-        let every = Duration::from_millis(every_ms.max(10));
+        let every = every_of(every_ms);
         Self {
             every,
             next: Instant::now() + every,
@@ -46,6 +50,11 @@ impl Commits {
             refused: 0,
             closed: None,
         }
+    }
+
+    /// From the next commit on.
+    pub fn set_every(&mut self, every_ms: u64) {
+        self.every = every_of(every_ms);
     }
 
     pub fn is_due(&self) -> bool {

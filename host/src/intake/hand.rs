@@ -19,9 +19,9 @@ pub struct Hand {
 }
 
 impl Hand {
-    pub fn new(config: &super::Config, shared: &super::Shared) -> Self {
+    pub fn new(config: &super::Config, seat: u16, shared: &super::Shared) -> Self {
         Self {
-            group: config.index,
+            group: seat,
             order: config.order,
             order_header: config.order_header.clone(),
             batches: shared.shards.iter().map(|_| Vec::new()).collect(),

@@ -28,10 +28,8 @@ use crate::shard::appetite::Appetite;
 use crate::shard::work::{Ack, LANES_MAX, LaneTable};
 
 /// One consumer group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// That tickets carry: its place in the list of groups.
-    pub index: u16,
     pub name: String,
     pub topics: Vec<String>,
     /// Where a group without a commit begins. S51.
@@ -42,17 +40,23 @@ pub struct Config {
     pub order_header: Option<String>,
     /// Offsets that one lane may have open.
     pub window: usize,
+    pub instance: Option<String>,
+    pub session_timeout_ms: u32,
+    pub prefetch_kib: u32,
+    pub pace: Pace,
+}
+
+/// What can change while a group stays joined. All else takes joining anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
     /// What all lanes of this group may have handed over, in bytes and in messages; each has an equal share.
     pub bytes: usize,
     pub messages: usize,
     pub commit_every_ms: u64,
     /// How long work in flight may take to end when its lane is given back.
     pub drain_ms: u64,
-    /// The same at the end of the process.
+    /// The same when the group is left.
     pub stop_drain_ms: u64,
-    pub instance: Option<String>,
-    pub session_timeout_ms: u32,
-    pub prefetch_kib: u32,
 }
 
 /// Where to begin without a commit.
@@ -109,6 +113,7 @@ pub struct Group {
     pub name: String,
     pub report: Arc<Mutex<GroupReport>>,
     stop: Arc<AtomicBool>,
+    paces: mpsc::Sender<Pace>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -116,6 +121,16 @@ impl Group {
     /// Stops taking, drains, commits, leaves. [`Self::wait`] tells when it is done.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// From its next turn on.
+    pub fn set_pace(&self, pace: Pace) {
+        // It may have ended by itself; then its end is what counts.
+        let _ = self.paces.send(pace);
+    }
+
+    pub fn report(&self) -> GroupReport {
+        self.report.lock().unwrap_or_else(|it| it.into_inner()).clone()
     }
 
     pub fn wait(self) {
@@ -129,12 +144,12 @@ impl Group {
     }
 }
 
-/// Joins a group on a poll thread of its own.
+/// Joins a group on a poll thread of its own. Its tickets carry `seat`, their acknowledgements come by `acks`.
 pub fn start(
     client: &ClientSettings,
     config: Config,
     shared: Shared,
-    acks: mpsc::Receiver<Vec<Ack>>,
+    (seat, acks): (u16, mpsc::Receiver<Vec<Ack>>),
 ) -> Result<Group, Error> {
     let settings = GroupSettings {
         group: config.name.clone(),
@@ -147,11 +162,13 @@ pub fn start(
     consumer.subscribe(&topics)?;
     let (name, stop) = (config.name.clone(), Arc::new(AtomicBool::new(false)));
     let report = Arc::new(Mutex::new(GroupReport::new(&name)));
-    let poll = poll::Poll::new(config, consumer, shared, acks, Arc::clone(&report));
+    let (paces, changed) = mpsc::channel();
+    let inbox = poll::Inbox { seat, acks, paces: changed };
+    let poll = poll::Poll::new(config, consumer, shared, inbox, Arc::clone(&report));
     let stopped = Arc::clone(&stop);
     let thread = thread::Builder::new()
         .name(format!("poll-{name}"))
         .spawn(move || poll.run(&stopped))
         .map_err(|it| Error::Client(it.to_string()))?;
-    Ok(Group { name, report, stop, thread })
+    Ok(Group { name, report, stop, paces, thread })
 }

@@ -11,7 +11,7 @@ use super::hand::{self, Hand};
 use super::lane::{Share, Taken};
 use super::rebalance::Rebalance;
 use super::report::{GroupReport, LaneReport};
-use super::{Config, Shared};
+use super::{Config, Pace, Shared};
 use crate::clock;
 use crate::failpoint;
 use crate::kafka::consumer::GroupConsumer;
@@ -28,6 +28,14 @@ const LOOK_AHEAD: usize = 100;
 const LOOK_AHEAD_EVERY: Duration = Duration::from_millis(100);
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 
+/// What a poll thread is sent.
+pub struct Inbox {
+    /// Of the group: by it the acknowledgements find here.
+    pub seat: u16,
+    pub acks: mpsc::Receiver<Vec<Ack>>,
+    pub paces: mpsc::Receiver<Pace>,
+}
+
 pub struct Poll {
     pub(super) config: Config,
     pub(super) consumer: GroupConsumer,
@@ -35,7 +43,7 @@ pub struct Poll {
     pub(super) commits: Commits,
     pub(super) hand: Hand,
     pub(super) rebalance: Rebalance,
-    acks: mpsc::Receiver<Vec<Ack>>,
+    inbox: Inbox,
     report: Arc<Mutex<GroupReport>>,
     next_report: Instant,
     appetite: Arc<Appetite>,
@@ -47,17 +55,17 @@ impl Poll {
         config: Config,
         consumer: GroupConsumer,
         shared: Shared,
-        acks: mpsc::Receiver<Vec<Ack>>,
+        inbox: Inbox,
         report: Arc<Mutex<GroupReport>>,
     ) -> Self {
         Self {
             books: Books::new(&shared),
-            commits: Commits::new(config.commit_every_ms),
-            hand: Hand::new(&config, &shared),
+            commits: Commits::new(config.pace.commit_every_ms),
+            hand: Hand::new(&config, inbox.seat, &shared),
             rebalance: Rebalance::default(),
             config,
             consumer,
-            acks,
+            inbox,
             report,
             next_report: Instant::now(),
             appetite: shared.appetite,
@@ -73,7 +81,7 @@ impl Poll {
             let credit = self.turn();
             if credit == 0 {
                 self.wait_for_acks(WAIT_BUSY);
-            } else if self.appetite.wants(self.config.index) {
+            } else if self.appetite.wants(self.inbox.seat) {
                 last_taken = Instant::now();
                 self.take(credit);
             } else if last_taken.elapsed() >= LOOK_AHEAD_EVERY {
@@ -85,12 +93,17 @@ impl Poll {
         }
         self.finish();
         self.tell();
+        self.appetite.unwatch();
         self.consumer.close();
     }
 
     /// Everything but records. How many of those may be taken now.
     pub(super) fn turn(&mut self) -> usize {
-        while let Ok(acks) = self.acks.try_recv() {
+        while let Ok(pace) = self.inbox.paces.try_recv() {
+            self.config.pace = pace;
+            self.commits.set_every(pace.commit_every_ms);
+        }
+        while let Ok(acks) = self.inbox.acks.try_recv() {
             self.acknowledge(&acks);
         }
         self.consumer.serve();
@@ -111,7 +124,7 @@ impl Poll {
     }
 
     pub(super) fn wait_for_acks(&mut self, wait: Duration) {
-        if let Ok(acks) = self.acks.recv_timeout(wait) {
+        if let Ok(acks) = self.inbox.acks.recv_timeout(wait) {
             self.acknowledge(&acks);
         }
     }
@@ -167,7 +180,8 @@ impl Poll {
     /// Each lane's share of the budgets: one that is blocked cannot use up its neighbours'.
     fn share(&self) -> Share {
         let lanes = self.books.len().max(1);
-        Share { bytes: self.config.bytes / lanes, messages: (self.config.messages / lanes).max(1) }
+        let pace = &self.config.pace;
+        Share { bytes: pace.bytes / lanes, messages: (pace.messages / lanes).max(1) }
     }
 
     fn pause(&mut self, full: &[usize]) {

@@ -70,7 +70,7 @@ impl Poll {
                 self.give_back(&partitions);
             }
             Event::Revoke { partitions, lost: false } => {
-                let drain = Duration::from_millis(self.config.drain_ms);
+                let drain = Duration::from_millis(self.config.pace.drain_ms);
                 self.drain(partitions, drain);
             }
         }
@@ -197,7 +197,7 @@ impl Poll {
         self.hand.sweep();
     }
 
-    /// The end of the process: drains all, commits until it is accepted, as long as a session lasts.
+    /// The group is left: drains all, commits until it is accepted, as long as a session lasts.
     pub(super) fn finish(&mut self) {
         let all: Vec<(String, i32)> =
             self.books.iter().map(|it| (it.topic.to_string(), it.partition)).collect();
@@ -205,7 +205,7 @@ impl Poll {
             self.books.close(topic, *partition);
         }
         self.hand.sweep();
-        let until = Instant::now() + Duration::from_millis(self.config.stop_drain_ms);
+        let until = Instant::now() + Duration::from_millis(self.config.pace.stop_drain_ms);
         while !self.is_drained(&all) && Instant::now() < until {
             self.finishing_turn();
         }
@@ -218,6 +218,9 @@ impl Poll {
             if self.commits.is_due() {
                 self.commits.send(&self.consumer, &mut self.books, |_, _| true);
             }
+        }
+        for (topic, partition) in &all {
+            self.books.remove(topic, *partition);
         }
     }
 

@@ -39,4 +39,19 @@ impl GroupReport {
     pub fn new(group: &str) -> Self {
         Self { group: group.to_owned(), ..Self::default() }
     }
+
+    /// Both together: the same group, left and joined anew.
+    pub fn add(&mut self, other: Self) {
+        self.lanes.extend(other.lanes);
+        self.received += other.received;
+        self.settled += other.settled;
+        self.open += other.open;
+        self.dropped += other.dropped;
+        self.commits_acknowledged += other.commits_acknowledged;
+        self.commits_refused += other.commits_refused;
+        self.commit_gate = self.commit_gate.take().or(other.commit_gate);
+        self.late_acks += other.late_acks;
+        self.rebalances += other.rebalances;
+        self.joined |= other.joined;
+    }
 }

@@ -15,7 +15,7 @@ use super::admit::RouteHere;
 
 /// Written by shards, each its own word; read by poll threads.
 pub struct Appetite {
-    /// A bit for each group, by its index; groups beyond the bits share them.
+    /// A bit for each group, by its seat; groups beyond the bits share them.
     shards: Box<[AtomicU64]>,
     pollers: Mutex<Vec<Thread>>,
 }
@@ -33,6 +33,12 @@ impl Appetite {
     /// From now on the calling thread is unparked when a shard wants more.
     pub fn watch(&self) {
         self.pollers.lock().unwrap_or_else(PoisonError::into_inner).push(std::thread::current());
+    }
+
+    /// Its end.
+    pub fn unwatch(&self) {
+        let own = std::thread::current().id();
+        self.pollers.lock().unwrap_or_else(PoisonError::into_inner).retain(|it| it.id() != own);
     }
 
     fn tell(&self, shard: u32, groups: u64) {

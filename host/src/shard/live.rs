@@ -13,7 +13,7 @@ use crate::wire::Format;
 pub struct Live {
     /// Grows with each publication.
     pub generation: u64,
-    /// By the index that tickets carry.
+    /// By the seat that tickets carry. A group that has left keeps its place: what is in flight ends by its rules.
     pub groups: Vec<GroupPolicy>,
     pub routes: Arc<Routes>,
     /// Handlers and selectors by the name that routes use.

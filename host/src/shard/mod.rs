@@ -36,7 +36,7 @@ use self::apps::AppHere;
 use self::crew::Crew;
 use self::live::Live;
 use self::queues::Queues;
-use self::work::{Ack, LaneTable, Work};
+use self::work::{Ack, AckBoxes, AckSender, LaneTable, Work};
 use crate::domain::app::Route;
 use crate::metrics::Counters;
 use crate::outbox::Outbox;
@@ -50,9 +50,6 @@ pub enum Input {
     /// Some lanes were closed: what waits of them unstarted is dropped.
     Sweep,
 }
-
-/// Where a shard's acknowledgements go: one channel for each group, by index.
-pub type AckSender = std::sync::mpsc::Sender<Vec<Ack>>;
 
 /// How often connections are looked at that nobody uses.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
@@ -70,7 +67,7 @@ pub struct Shared {
     pub tls: Tls,
     pub counters: Arc<Counters>,
     pub common: Arc<gates::Common>,
-    pub acks: Vec<AckSender>,
+    pub boxes: Arc<AckBoxes>,
     pub appetite: Arc<Appetite>,
 }
 
@@ -142,7 +139,8 @@ struct Shard {
     hunger: Hunger,
     slots: Slots,
     client: Client,
-    acks: RefCell<Vec<Vec<Ack>>>,
+    /// By seat, with where they go.
+    acks: RefCell<Vec<(AckSender, Vec<Ack>)>>,
     ack_pending: Cell<bool>,
     /// Wakes those who pause when lanes are closed.
     closed: Notify,
@@ -166,7 +164,7 @@ impl Shard {
             hunger: Hunger::default(),
             slots: Slots::new(shared.engine.clone(), INLINE_MS, usize::MAX),
             client: Client::new(shared.tls.clone(), index),
-            acks: RefCell::new(shared.acks.iter().map(|_| Vec::new()).collect()),
+            acks: RefCell::default(),
             ack_pending: Cell::new(false),
             closed: Notify::new(),
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (u64::from(index) << 32) ^ crate::clock::now_ms()),
@@ -218,7 +216,14 @@ impl Shard {
 
     /// Notes an acknowledgement; they leave together when the tasks that are ready now have run.
     fn acknowledge(self: &Rc<Self>, ack: Ack) {
-        self.acks.borrow_mut()[ack.ticket.group as usize].push(ack);
+        let seat = ack.ticket.group as usize;
+        let mut acks = self.acks.borrow_mut();
+        if acks.len() <= seat {
+            let known = acks.len();
+            acks.extend(self.shared.boxes.all().into_iter().skip(known).map(|it| (it, Vec::new())));
+        }
+        acks[seat].1.push(ack);
+        drop(acks);
         if !self.ack_pending.replace(true) {
             let shard = Rc::clone(self);
             tokio::task::spawn_local(async move {
@@ -231,10 +236,10 @@ impl Shard {
     fn flush_acks(&self) {
         self.ack_pending.set(false);
         self.tell_appetite();
-        for (group, acks) in self.acks.borrow_mut().iter_mut().enumerate() {
+        for (group, acks) in self.acks.borrow_mut().iter_mut() {
             if !acks.is_empty() {
                 // A group that ended takes no more: its lanes are gone with it.
-                let _ = self.shared.acks[group].send(std::mem::take(acks));
+                let _ = group.send(std::mem::take(acks));
             }
         }
     }

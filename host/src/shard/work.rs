@@ -1,6 +1,7 @@
 //! What passes between the poll threads and the shards.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
 
 use crate::domain::record::Record;
 
@@ -18,7 +19,7 @@ pub struct Work {
 /// What an acknowledgement needs to find its place in the books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// Index of the group, as configured.
+    /// Seat of the group in [`AckBoxes`]: a group that joins anew has another.
     pub group: u16,
     /// Slot of the lane in the [`LaneTable`].
     pub lane: u32,
@@ -35,6 +36,28 @@ pub struct Ack {
     pub ticket: Ticket,
     /// Its outcome was carried out. Otherwise it was dropped because its lane is being given back.
     pub settled: bool,
+}
+
+/// Where a group's acknowledgements go.
+pub type AckSender = mpsc::Sender<Vec<Ack>>;
+
+/// A box for each group's acknowledgements, by its seat. Boxes are only added: what is in flight of a group that
+/// has left is acknowledged to nobody. Shards keep the senders that they have met.
+#[derive(Default)]
+pub struct AckBoxes(Mutex<Vec<AckSender>>);
+
+impl AckBoxes {
+    /// The next seat, and what its poll thread reads.
+    pub fn add(&self) -> (u16, mpsc::Receiver<Vec<Ack>>) {
+        let (sender, acks) = mpsc::channel();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(sender);
+        ((all.len() - 1) as u16, acks)
+    }
+
+    pub fn all(&self) -> Vec<AckSender> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Which lanes are live: slot → epoch, 0 while the lane is being given back or is nobody's. Written by poll

@@ -45,6 +45,7 @@ impl Default for Config {
 pub struct Server {
     /// Where it listens; tells the port that was asked for as 0.
     pub address: SocketAddr,
+    router: watch::Sender<Router>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -64,9 +65,15 @@ impl Server {
     ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
+        let (router, routers) = watch::channel(router);
         let mut tasks = JoinSet::new();
-        tasks.spawn_on(accept(listener, router, config, stopped), runtime);
-        Ok(Self { address, stop, tasks })
+        tasks.spawn_on(accept(listener, routers, config, stopped), runtime);
+        Ok(Self { address, router, stop, tasks })
+    }
+
+    /// Requests that begin from now on are this router's, on connections that are open, too.
+    pub fn serve(&self, router: Router) {
+        drop(self.router.send_replace(router));
     }
 
     /// Accepts no more and waits for what is under way, as long as `wait`; what then remains is cut off.
@@ -80,7 +87,9 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, router: Router, config: Config, mut stop: watch::Receiver<bool>) {
+type Routers = watch::Receiver<Router>;
+
+async fn accept(listener: TcpListener, routers: Routers, config: Config, mut stop: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(config.connections));
     let mut open = JoinSet::new();
     loop {
@@ -97,9 +106,9 @@ async fn accept(listener: TcpListener, router: Router, config: Config, mut stop:
         };
         match stream {
             Ok((stream, _)) => {
-                let (router, config, stop) = (router.clone(), config.clone(), stop.clone());
+                let (routers, config, stop) = (routers.clone(), config.clone(), stop.clone());
                 open.spawn(async move {
-                    connection(stream, router, &config, stop).await;
+                    connection(stream, routers, &config, stop).await;
                     drop(place);
                 });
             }
@@ -114,7 +123,7 @@ async fn accept(listener: TcpListener, router: Router, config: Config, mut stop:
     while open.join_next().await.is_some() {}
 }
 
-async fn connection(stream: TcpStream, router: Router, config: &Config, mut stop: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, routers: Routers, config: &Config, mut stop: watch::Receiver<bool>) {
     // Answers are small: they are not to wait for more.
     let _ = stream.set_nodelay(true);
     let head = Duration::from_millis(config.head_ms);
@@ -130,7 +139,7 @@ async fn connection(stream: TcpStream, router: Router, config: &Config, mut stop
     let seen = Arc::clone(&asked);
     let service = hyper::service::service_fn(move |request| {
         seen.store(true, Ordering::Relaxed);
-        guarded(router.clone(), request)
+        guarded(routers.borrow().clone(), request)
     });
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // Before the first request it is not known which HTTP it is, and no other limit holds.
