@@ -1,13 +1,15 @@
-//! `drover check`: loads the configuration as `run` would, and does nothing else.
+//! `drover check`: loads the configuration as `run` would, compiles and starts its plugins, and does nothing else.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
 use crate::config::{self, Disk, Files, Loaded};
+use crate::control;
 use crate::domain::plugin;
+use crate::plugin::Engine;
 use crate::yaml::{Problem, Severity};
 
 #[derive(Args, Debug)]
@@ -62,25 +64,47 @@ impl Check {
         let uploaded =
             self.plugins.iter().map(|it| plugin::KnownPlugin { name: it.as_str().into(), kind: None });
         known.extend(uploaded);
-        let loaded = config::load_from(files, &self.config, &known);
-        let problems = match &loaded {
-            Ok(loaded) => &loaded.warnings,
-            Err(problems) => problems,
+        let (good, problems) = match config::load_from(files, &self.config, &known) {
+            Ok(mut loaded) => {
+                let (warnings, summary) = (std::mem::take(&mut loaded.warnings), summary(&loaded));
+                (Some((summary, self.of_plugins(loaded)?)), warnings)
+            }
+            Err(problems) => (None, problems),
         };
-        for problem in problems {
+        for problem in &problems {
             writeln!(out, "{problem}")?;
         }
-        let counted = counted(problems);
+        let of_plugins = good.as_ref().map(|it| it.1.as_slice()).unwrap_or_default();
+        for problem in of_plugins {
+            writeln!(out, "error: {problem}")?;
+        }
+        let counted = counted(&problems, of_plugins.len());
         let path = self.config.display();
-        match &loaded {
-            Ok(loaded) if problems.is_empty() => writeln!(out, "{path}: good, {}", summary(loaded))?,
-            Ok(loaded) if !self.strict => writeln!(out, "{path}: good, {}; {counted}", summary(loaded))?,
-            Ok(_) | Err(_) => {
+        match &good {
+            Some((summary, refused)) if refused.is_empty() && (problems.is_empty() || !self.strict) => {
+                let warned = if problems.is_empty() { String::new() } else { format!("; {counted}") };
+                writeln!(out, "{path}: good, {summary}{warned}")?;
+                Ok(true)
+            }
+            Some(_) | None => {
                 writeln!(out, "{path}: refused, {counted}")?;
-                return Ok(false);
+                Ok(false)
             }
         }
-        Ok(true)
+    }
+
+    /// What the plugins say of themselves and of their settings when they are started.
+    fn of_plugins(&self, loaded: Loaded) -> anyhow::Result<Vec<String>> {
+        let desired = match loaded.desired() {
+            Ok(desired) => desired,
+            Err(problems) => return Ok(problems),
+        };
+        let engine = Engine::new().map_err(|it| anyhow::anyhow!("the plugin engine: {it:#}"))?;
+        let mut terminal = std::io::stderr();
+        if terminal.is_terminal() {
+            writeln!(terminal, "starting the plugins …")?;
+        }
+        Ok(control::try_out(&engine, &desired, &self.plugins))
     }
 }
 
@@ -89,9 +113,9 @@ fn summary(Loaded { config, apps, routes, .. }: &Loaded) -> String {
     parts.map(|(count, what)| number(count, what)).join(", ")
 }
 
-fn counted(problems: &[Problem]) -> String {
+fn counted(problems: &[Problem], of_plugins: usize) -> String {
     let errors = problems.iter().filter(|it| it.severity == Severity::Error).count();
-    let parts = [(errors, "error"), (problems.len() - errors, "warning")];
+    let parts = [(errors + of_plugins, "error"), (problems.len() - errors, "warning")];
     let parts = parts.iter().filter(|it| it.0 > 0).map(|(count, what)| number(*count, what));
     parts.collect::<Vec<_>>().join(", ")
 }
@@ -114,8 +138,12 @@ mod tests {
     }
 
     fn check(line: &str, app: &str) -> (bool, String) {
+        check_with(line, "", app)
+    }
+
+    fn check_with(line: &str, main: &str, app: &str) -> (bool, String) {
         let files = Memory::default()
-            .with("c/drover.yaml", "groups: [{name: g, topics: [orders]}]\n")
+            .with("c/drover.yaml", format!("groups: [{{name: g, topics: [orders]}}]\n{main}"))
             .with("c/apps/a.yaml", app);
         let check = Line::parse_from(line.split(' ')).check;
         let mut out = Vec::new();
@@ -139,6 +167,12 @@ mod tests {
         assert!(good);
         assert!(said.ends_with("\nc/drover.yaml: good, 1 group, 1 app, 2 routes; 1 warning\n"), "{said}");
         assert!(!check(&format!("{line} --strict"), overlapping).0);
+
+        let setting = "plugins: [{name: mine, use: forward, config: {methd: PUT}}]\n";
+        let (good, said) = check_with(line, setting, "servers: ['s:1']\ncommands: [a]\nhandler: mine\n");
+        assert!(!good);
+        assert!(said.starts_with("error: plugin mine: ") && said.contains("methd"), "{said}");
+        assert!(said.ends_with("\nc/drover.yaml: refused, 1 error\n"), "{said}");
 
         let uploaded = "servers: ['s:1']\ncommands: [a]\nhandler: mine\n";
         assert!(check(&format!("{line} --plugin mine"), uploaded).0);

@@ -145,7 +145,15 @@ impl Origin {
         known.retain(|it| !uploaded.iter().any(|at| at.name == it.name));
         known.extend_from_slice(uploaded);
         let loaded = load_from(&*self.files, &self.main, &known).map_err(|it| rendered(&it))?;
-        let Loaded { config, routes, apps, warnings, files } = loaded;
+        let plan = Plan { doors: Arc::clone(doors), wanted: loaded.config.doors() };
+        Ok(Desired { doors: Some(Arc::new(plan)), ..loaded.desired()? })
+    }
+}
+
+impl Loaded {
+    /// What is to run; the doors as they are.
+    pub fn desired(self) -> Result<Desired, Vec<String>> {
+        let Self { config, routes, apps, warnings, files } = self;
         let mut plugins = BTreeMap::new();
         for entry in &config.plugins {
             let source = entry.source().map_err(|it| vec![format!("{it:#}")])?;
@@ -155,7 +163,7 @@ impl Origin {
             groups: config.wanted_groups(&routes),
             side_topics: config.side_topics(),
             fixed: config.fixed(),
-            doors: Some(Arc::new(Plan { doors: Arc::clone(doors), wanted: config.doors() })),
+            doors: None,
             routes: Arc::new(routes),
             apps,
             plugins,

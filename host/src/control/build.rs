@@ -1,7 +1,7 @@
 //! Routes and plugins become what runs: every plugin that is named is compiled before anything is published
 //! (invariant 8).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use super::side_topics::SideTopic;
 use crate::domain::app::App;
 use crate::domain::ledger::Ledger;
 use crate::domain::plugin::PluginKind;
-use crate::domain::routes::Routes;
+use crate::domain::routes::{Entry, Routes};
 use crate::plugin::{self, Code, Engine, Plugin, Settings, standard};
 use crate::shard::live::{GroupPolicy, Live};
 
@@ -139,6 +139,16 @@ pub fn live(
     }
     let (groups, routes) = (policies.to_vec(), Arc::clone(&desired.routes));
     Ok(Live { generation, groups, routes, plugins })
+}
+
+/// Compiles and starts every plugin that the files name, but for those that are uploaded: what is wrong with them and
+/// their settings.
+pub fn try_out(engine: &Engine, desired: &Desired, uploaded: &[String]) -> Vec<String> {
+    let (mut compiled, none) = (Compiled::default(), Ledger::default());
+    let named = |it: &Entry| [Arc::clone(&it.route.handler), Arc::clone(&it.route.selector)];
+    let names: BTreeSet<Arc<str>> = desired.routes.entries().iter().flat_map(named).collect();
+    let here = names.iter().filter(|name| uploaded.iter().all(|it| **it != ***name));
+    here.filter_map(|name| one(engine, &mut compiled, desired, &none, name).err()).collect()
 }
 
 /// An uploaded component stands over a file's, a file's over the standard one of the name.
