@@ -7,6 +7,7 @@ pub mod page;
 pub mod picture;
 mod plugin;
 mod route;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,6 +16,7 @@ pub use gateway::{Door, GatewayCounters};
 pub use histogram::{Histogram, HistogramSum};
 pub use plugin::{PluginMetrics, PluginTable, Series};
 pub use route::{RouteCounters, RouteKey, RouteSum, STOPPED_KINDS};
+pub use waits::{Wait, Waits};
 
 /// Everything that is counted. Made once, shared by all; locks are taken when a series is first met.
 #[derive(Debug, Default)]
@@ -24,6 +26,7 @@ pub struct Counters {
     selector_failures: Mutex<BTreeMap<(String, &'static str), u64>>,
     gates: Mutex<BTreeMap<&'static str, u64>>,
     pub gateway: GatewayCounters,
+    pub waits: Waits,
     plugins: PluginTable,
 }
 
@@ -49,8 +52,6 @@ impl Counters {
     pub fn gate_closed(&self, gate: &'static str) {
         *lock(&self.gates).entry(gate).or_default() += 1;
     }
-
-    pub fn gate_opened(&self, _gate: &'static str) {}
 
     /// Each route's, over all shards.
     pub fn by_route(&self) -> BTreeMap<RouteKey, RouteSum> {

@@ -209,6 +209,10 @@ fn routes(page: &mut Page, counters: &Counters) {
     for ((app, kind), count) in lock(&counters.selector_failures).iter() {
         page.count(&[("app", app), ("kind", kind)], *count);
     }
+    page.gauge("drover_waiting", "Messages that wait at this moment, by what for");
+    for (wait, count) in counters.waits.levels() {
+        page.level(&[("for", wait)], count);
+    }
     page.counter(
         "drover_write_waits",
         "Times that a record which has to be written could not be, by its reason",
@@ -392,6 +396,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::metrics::Wait;
     use crate::metrics::{Door, PluginTable, RouteKey};
 
     fn counters() -> Counters {
@@ -411,6 +416,7 @@ mod tests {
             route.plugin_failed("trap");
             route.answered(std::time::Duration::from_millis(7));
         }
+        counters.waits.change(Wait::Server, 1);
         counters.gateway.received();
         counters.gateway.answered(Door::Alpaca, "ok");
         counters
@@ -428,6 +434,7 @@ mod tests {
             r#"drover_answer_seconds_bucket{le="0.01",group="g",topic="t",route="shop/pay"} 2"#,
             r#"drover_answer_seconds_count{group="g",topic="t",route="shop/pay"} 2"#,
             r#"drover_gateway_requests_total{door="alpaca",result="ok"} 1"#,
+            r#"drover_waiting{for="server"} 1.0"#,
             r#"drover_plugin_seen_total{plugin="first",shop="a\"b"} 2"#,
             r#"drover_plugin_seen_gauge{plugin="second"} 1.5"#,
             r#"drover_plugin_size_sum{plugin="second"} 3.0"#,

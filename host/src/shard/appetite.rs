@@ -12,6 +12,7 @@ use std::thread::Thread;
 
 use super::Shard;
 use super::admit::RouteHere;
+use crate::metrics::Wait;
 
 /// Written by shards, each its own word; read by poll threads.
 pub struct Appetite {
@@ -60,6 +61,8 @@ pub struct Hunger {
     /// When the last record was taken, in ms since 1970.
     newest_ms: Cell<u64>,
     told: Cell<Option<u64>>,
+    /// Messages that waited for a place and behind another, when last told.
+    waiting: [Cell<usize>; 2],
 }
 
 /// What a shard notes of a route's appetite.
@@ -123,7 +126,7 @@ impl Shard {
     /// Tells the poll threads what this shard could start, if that has changed.
     pub(super) fn tell_appetite(&self) {
         let newest_ms = self.hunger.newest_ms.get();
-        let (mut sated, mut hungry) = (0, 0);
+        let (mut sated, mut hungry, mut queued) = (0, 0, 0);
         self.hunger.routes.borrow_mut().retain(|route| {
             let (portion, waiting) = (&route.portion, route.gate.waiting());
             if waiting == 0 && route.gate.in_flight() == 0 && newest_ms > portion.met_ms.get() + FORGOTTEN_MS
@@ -131,15 +134,26 @@ impl Shard {
                 portion.groups.set(0);
                 return false;
             }
+            queued += route.gate.queued();
             match portion.weigh(waiting) {
                 true => sated |= portion.groups.get(),
                 false => hungry |= portion.groups.get(),
             }
             true
         });
+        self.tell_waits([(Wait::Concurrency, queued), (Wait::Order, self.queues.borrow().waiting())]);
         let wanted = hungry | !sated;
         if self.hunger.told.replace(Some(wanted)) != Some(wanted) {
             self.shared.appetite.tell(self.index, wanted);
+        }
+    }
+
+    fn tell_waits(&self, levels: [(Wait, usize); 2]) {
+        for ((wait, level), told) in levels.into_iter().zip(&self.hunger.waiting) {
+            let before = told.replace(level);
+            if level != before {
+                self.shared.counters.waits.change(wait, level as i64 - before as i64);
+            }
         }
     }
 }

@@ -90,7 +90,12 @@ impl<T> Gate<T> {
 
     /// Messages that have their turn and no place: unstarted, pausing between attempts, or back from a pause.
     pub fn waiting(&self) -> usize {
-        self.ready.borrow().len() + self.pausing.get() + self.returning.borrow().len()
+        self.queued() + self.pausing.get()
+    }
+
+    /// The same without those that pause.
+    pub fn queued(&self) -> usize {
+        self.ready.borrow().len() + self.returning.borrow().len()
     }
 
     /// A message is between two attempts until `pause_ends`.

@@ -23,7 +23,7 @@ use crate::domain::exchange::{Request, Response};
 use crate::domain::outcome::{Failure, Outcome, Stage, Verdict};
 use crate::domain::retry::Next;
 use crate::failpoint;
-use crate::metrics::RouteCounters;
+use crate::metrics::{RouteCounters, Wait};
 use crate::plugin::{Action, Call, Code, Emitted, Handled, INLINE_MS, Plugin, Stopped, StoppedKind};
 use crate::upstream::Target;
 
@@ -131,12 +131,16 @@ async fn attempt(about: &About<'_>, tries: &mut Tries) -> (Outcome, Vec<Emitted>
     if let Some(rate) = &about.route.rate {
         let wait_ns = rate.reserve(clock::monotonic_ns());
         if wait_ns > 0 {
+            let _waiting = about.shard.shared.counters.waits.begin(Wait::Rate);
             Box::pin(tokio::time::sleep(Duration::from_nanos(wait_ns))).await;
         }
     }
     let _place = match &about.route.few {
         // Never closed: an error cannot come.
-        Some(few) => Some(Box::pin(few.acquire()).await),
+        Some(few) => {
+            let _waiting = about.shard.shared.counters.waits.begin(Wait::Concurrency);
+            Some(Box::pin(few.acquire()).await)
+        }
         None => None,
     };
     match try_once(about, tries).await {
@@ -210,11 +214,13 @@ async fn ask(about: &About<'_>, handler: &Arc<Plugin>, call: Call) -> Result<Han
         match (handled, again) {
             (Err(stopped), Some(call)) if stopped.kind == StoppedKind::Deadline => {
                 put_aside(handler, "it overran");
+                let _waiting = shard.shared.counters.waits.begin(Wait::Aside);
                 Box::pin(shard.shared.aside.handle(handler, (group, job.received_ms), &call)).await
             }
             (handled, _) => handled,
         }
     } else {
+        let _waiting = shard.shared.counters.waits.begin(Wait::Aside);
         let handled = Box::pin(shard.shared.aside.handle(handler, (group, job.received_ms), &call)).await;
         counters.plugin_ran(since(began_ns));
         handled
@@ -232,11 +238,13 @@ async fn judge(
     let shard = about.shard;
     let again = may_go_aside(handler).then(|| call.clone());
     if handler.is_aside(clock::monotonic_ns() / 1_000_000) {
+        let _waiting = shard.shared.counters.waits.begin(Wait::Aside);
         return Box::pin(shard.shared.aside.judge(handler, server, response, &call)).await;
     }
     match (shard.slots.judge(handler, &about.job.message, server, response, call), again) {
         (Err(stopped), Some(call)) if stopped.kind == StoppedKind::Deadline => {
             put_aside(handler, "it overran in judging");
+            let _waiting = shard.shared.counters.waits.begin(Wait::Aside);
             Box::pin(shard.shared.aside.judge(handler, server, response, &call)).await
         }
         (judged, _) => judged,
@@ -269,7 +277,8 @@ async fn send(
     let timeout = Duration::from_millis(route.route.timeout_ms.min(asked_ms));
     let request = request::build(job, route, &target.server, request, group, attempt)?;
     let app = &route.route.app;
-    let Some(_place) = target.enter(route.server_places, timeout).await else {
+    let waits = &shard.shared.counters.waits;
+    let Some(_place) = target.enter(route.server_places, timeout, || waits.begin(Wait::Server)).await else {
         let server = &target.server.address;
         let detail = format!("{server} had {} requests under way for {timeout:?}", app.server_concurrency);
         return Err(Failure::transient(Stage::Send, detail));

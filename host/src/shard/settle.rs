@@ -11,6 +11,7 @@ use crate::clock;
 use crate::domain::message::Message;
 use crate::domain::outcome::{Failure, Outcome, Stage};
 use crate::domain::record::Record;
+use crate::metrics::Wait;
 use crate::outbox::{Ended, Error, Outgoing, dead_headers};
 use crate::plugin::Emitted;
 
@@ -212,14 +213,14 @@ impl Shard {
     /// Writes until it is written, refused for good, or the lane is given back. The gate's name is what
     /// `explain` shows.
     async fn write(&self, ticket: &Ticket, gate: &'static str, record: &Outgoing<'_>) -> Written {
-        let mut pause_ms = 100;
+        let (mut pause_ms, mut waiting) = (100, None);
         loop {
             match self.shared.outbox.write(record).await {
                 Ok(_) => {
-                    self.shared.counters.gate_opened(gate);
                     return Written::Yes;
                 }
                 Err(error) => {
+                    waiting.get_or_insert_with(|| self.shared.counters.waits.begin(Wait::Write));
                     self.shared.counters.gate_closed(gate);
                     if is_hopeless(&error) {
                         return Written::Refused(error);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Shard;
 use super::admit::{Job, RouteHere};
 use super::work::{Ack, Ticket};
+use crate::metrics::Wait;
 
 impl Shard {
     /// Waits outside the route's places: another message has the place meanwhile.
@@ -15,7 +16,9 @@ impl Shard {
             self.start(next);
         }
         route.gate.pause_begins();
+        let waiting = self.shared.counters.waits.begin(Wait::Pause);
         self.sleep(ticket, pause).await;
+        drop(waiting);
         route.gate.pause_ends();
         route.gate.enter_again().await;
     }

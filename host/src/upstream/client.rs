@@ -52,15 +52,24 @@ impl Target {
         Self { server, idle, places: Semaphore::new(0), most: Cell::new(0) }
     }
 
-    /// A place among `most`; none when there was none for so long. Who waits gets them in turn.
-    pub async fn enter(&self, most: u32, wait: Duration) -> Option<SemaphorePermit<'_>> {
+    /// A place among `most`; none when there was none for so long. Who waits gets them in turn, and holds what
+    /// `waiting` gives meanwhile.
+    pub async fn enter<W>(
+        &self,
+        most: u32,
+        wait: Duration,
+        waiting: impl FnOnce() -> W,
+    ) -> Option<SemaphorePermit<'_>> {
         if self.most.get() != most {
             self.allow(most);
         }
         match self.places.try_acquire() {
             Ok(place) => Some(place),
             // Boxed: rare.
-            Err(_) => Box::pin(tokio::time::timeout(wait, self.places.acquire())).await.ok()?.ok(),
+            Err(_) => {
+                let _waiting = waiting();
+                Box::pin(tokio::time::timeout(wait, self.places.acquire())).await.ok()?.ok()
+            }
         }
     }
 
