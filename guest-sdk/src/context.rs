@@ -3,6 +3,15 @@
 #[cfg(target_family = "wasm")]
 use crate::bindings::imports::drover::plugin::context as imported;
 
+/// The message's value, copied from the host at each call; none for a tombstone. A handler has
+/// [`Message::value`](crate::Message::value), which asks once; this is for a judge.
+pub fn value() -> Option<Vec<u8>> {
+    #[cfg(target_family = "wasm")]
+    return imported::value();
+    #[cfg(not(target_family = "wasm"))]
+    return crate::mock::with(|host| host.value.clone());
+}
+
 /// What is left of the attempt's time.
 pub fn remaining_ms() -> u32 {
     #[cfg(target_family = "wasm")]

@@ -92,19 +92,19 @@ macro_rules! __export_handler {
 
             $crate::__plugin_section!("handler");
 
-            fn handle(message: Message) -> Action {
-                $crate::action::IntoAction::into_action($handle(message))
+            fn handle(message: $crate::message::Received) -> Action {
+                $crate::action::IntoAction::into_action($handle(Message::from(message)))
             }
 
             // Exported names would clash where several plugins are linked natively, as in the host.
             #[cfg(not(target_family = "wasm"))]
-            const _: fn(Message) -> Action = handle;
+            const _: fn($crate::message::Received) -> Action = handle;
 
             #[cfg(target_family = "wasm")]
             struct Plugin;
             #[cfg(target_family = "wasm")]
             impl $crate::bindings::handler::exports::drover::plugin::message_handler::Guest for Plugin {
-                fn handle(message: Message) -> Action {
+                fn handle(message: $crate::message::Received) -> Action {
                     $crate::export::enter();
                     handle(message)
                 }

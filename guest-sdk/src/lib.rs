@@ -47,12 +47,13 @@ mod typed_config;
 pub mod verdict;
 
 pub use bindings::imports::drover::plugin::types::{
-    Action, Advice, Body, Message, Method, Rejection, Request, Response, Verdict,
+    Action, Advice, Body, Method, Rejection, Request, Response, Verdict,
 };
 pub use bindings::judge::exports::drover::plugin::judge::Judged;
 pub use bindings::selector::exports::drover::plugin::server_selector::{App, Pick, Server};
 pub use drover_guest_macros::{handler, init, judge, selector};
 pub use error::{Error, Result};
+pub use message::{Message, Value};
 pub use select::Select;
 
 /// What the macros expand to needs; no part of the API.

@@ -54,6 +54,7 @@ pub(crate) struct State {
     pub metrics: Vec<Metric>,
     pub loads: Vec<Load>,
     pub message: Metadata,
+    pub value: Option<Vec<u8>>,
     pub server: Option<String>,
     pub traceparent: Option<String>,
     pub shadow: bool,
@@ -82,6 +83,7 @@ impl State {
             metrics: Vec::new(),
             loads: Vec::new(),
             message,
+            value: None,
             server: None,
             traceparent: None,
             shadow: false,
@@ -161,6 +163,12 @@ impl MockHost {
     #[must_use]
     pub fn message(self, message: Metadata) -> Self {
         self.set(|host| host.message = message)
+    }
+
+    /// The message's value, for who asks the host for it: a judge.
+    #[must_use]
+    pub fn value(self, value: impl Into<Vec<u8>>) -> Self {
+        self.set(|host| host.value = Some(value.into()))
     }
 
     /// The server chosen for this attempt.

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::harness::http::get;
-use crate::harness::{Answer, Case, Gate, Send, Service, eventually, eventually_is};
+use crate::harness::{Answer, Case, Gate, Send, Service, eventually, eventually_is, guests};
 
 fn numbered(count: u32) -> impl Iterator<Item = Send> {
     (0..count).map(|it| Send::command("pay").key(it.to_string()).value(it.to_string()))
@@ -191,6 +191,20 @@ fn a_message_over_the_budget_goes_through() {
     let mut lengths: Vec<_> = service.requests().iter().map(|it| it.body.len()).collect();
     lengths.sort_unstable();
     assert_eq!(lengths, [1, 700_000, 700_000, 3 << 20, 20 << 20]);
+}
+
+/// S22: a handler may read 20 MB within a limit of its time that the copy alone would use up.
+#[test]
+fn a_handler_reads_20_mb() {
+    let (case, service) = (Case::new(), Service::ok());
+    let topic = case.topic_with("orders", 1, &[("max.message.bytes", "22000000")]);
+    let plugins = format!("plugins:\n- name: faulty\n  file: '{}'\n  limits: {{cpu-ms: 5}}", guests::FAULTY);
+    let keys = "handler: faulty\nretry: {attempts: 1}\ntimeout-ms: 60000";
+    let host = case.host().main(&plugins).reads(&topic, "").app("shop", &service.app(keys)).start();
+    case.produce(&topic, [Send::command("pay").header("do", "size").value(vec![b'x'; 20 << 20])]);
+    assert_eq!(service.got(1)[0].body, (20 << 20).to_string().as_bytes());
+    case.committed(&topic, &[1]);
+    host.stop();
 }
 
 /// A dead letter that is too large for its topic is cut, says so, and the offset advances.

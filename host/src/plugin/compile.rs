@@ -227,3 +227,21 @@ impl Plugin {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::standard;
+
+    /// A handler that only passes a value on has no cost of it: it does not even import it.
+    #[test]
+    fn only_who_reads_values_imports_them() {
+        let engine = Engine::new().unwrap();
+        let reads = |name: &str| {
+            let component = Component::new(engine.inner(), standard::component(name).unwrap()).unwrap();
+            imports_function(&engine, &component, "context", "value")
+        };
+        let names = ["forward", "json-rpc-errno", "cloudevents", "webhook", "reshape"];
+        assert_eq!(names.map(reads), [false, false, true, true, true]);
+    }
+}

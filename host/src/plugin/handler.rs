@@ -79,9 +79,6 @@ impl HandlerCode {
     }
 }
 
-/// Log2 of the bytes for which a call gets a tick more: 128 KiB, many times what is needed.
-const COPIED_IN_A_TICK: u32 = 17;
-
 impl Handler {
     /// Asks what to do with a message. An error costs the instance.
     pub fn handle(
@@ -94,9 +91,6 @@ impl Handler {
         let attempt = call.attempt;
         self.begin(call);
         let record = &message.record;
-        // A large value is copied in on the call's time: 20 MB (S22) take longer than a call may.
-        let copied = message.value.as_ref().map_or(0, |it| it.len() >> COPIED_IN_A_TICK);
-        self.store.set_epoch_deadline(self.call_ticks + copied as u64);
         let argument = types::Message {
             topic: &record.topic,
             partition: record.partition as u32,
@@ -107,7 +101,7 @@ impl Handler {
             key: record.key(),
             hash_key: message.hash_key.as_deref(),
             delay_ms: message.delay_ms,
-            value: message.value.as_deref(),
+            value_bytes: message.value.as_ref().map(|it| it.len() as u64),
             headers: &message.headers,
             command: &message.command,
             log_id: &message.log_id,

@@ -43,6 +43,10 @@ impl config::Host for Guest {
 }
 
 impl context::Host for Guest {
+    fn value(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
+        self.copy_value()
+    }
+
     fn remaining_ms(&mut self) -> wasmtime::Result<u32> {
         Ok(self.call.remaining_ms)
     }

@@ -82,7 +82,7 @@ impl Settings {
             request = match self.mode {
                 Mode::Binary => binary(request, &attributes, content_type),
                 Mode::Structured => {
-                    let event = structured::event(&attributes, content_type, message.value.as_deref())?;
+                    let event = structured::event(&attributes, content_type, message.value())?;
                     request.header("content-type", STRUCTURED).bytes(event)
                 }
             };

@@ -12,7 +12,7 @@ fn message(headers: HeaderBlock, value: &[u8]) -> Message {
         offset: 9,
         command: "order.new".into(),
         timestamp_ms: Some(1_700_000_000_123),
-        value: Some(value.to_vec()),
+        value: value.into(),
         headers: headers.into_bytes(),
         ..Message::default()
     }
@@ -110,7 +110,7 @@ fn a_structured_event_holds_json_text_or_base64() {
         event(&[("data-content-type", "text/csv")], message(HeaderBlock::new(), b"1,2"))["data"],
         json!("1,2")
     );
-    let tombstone = Message { value: None, ..message(HeaderBlock::new(), b"") };
+    let tombstone = Message { value: None.into(), ..message(HeaderBlock::new(), b"") };
     assert_eq!(event(&[], tombstone), attributes);
 }
 

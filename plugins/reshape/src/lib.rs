@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn message(value: &str) -> Message {
-        Message { value: Some(value.into()), ..Message::default() }
+        Message { value: value.into(), ..Message::default() }
     }
 
     fn handled(program: &str, value: &str) -> Result<Action> {

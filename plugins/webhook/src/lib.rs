@@ -129,7 +129,7 @@ mod tests {
             .config("path", "/hook")
             .now_ms(1_614_265_330_999);
         let headers = HeaderBlock::new().with("Webhook-Id", "forged").with("x-one", "1").into_bytes();
-        let value = Some(b"{}".to_vec());
+        let value = b"{}".into();
         let message =
             Message { topic: "orders".into(), partition: 2, offset: 9, value, headers, ..Message::default() };
         let action = webhook(message).unwrap();

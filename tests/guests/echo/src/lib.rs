@@ -21,7 +21,7 @@ fn echo(message: Message) -> Result<Action> {
         "key": message.key,
         "hash_key": message.hash_key,
         "delay_ms": message.delay_ms,
-        "value": message.value,
+        "value": message.value(),
         "headers": headers,
         "command": message.command,
         "log_id": message.log_id,

@@ -29,6 +29,7 @@ fn faulty(message: Message) -> Result<Action> {
             let megabytes: usize = message.text().and_then(|it| it.parse().ok()).unwrap_or(512);
             deliver(post("/").bytes(vec![b'x'; megabytes << 20]))
         }
+        "size" => deliver(post("/").text(message.bytes().len().to_string())),
         "log" => {
             for line in 0..100_000 {
                 log::write(log::Level::Info, &format!("line {line} of too many"));
