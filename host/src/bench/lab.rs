@@ -13,7 +13,8 @@ use super::child::Child;
 use super::host_config::{self, Setting};
 use super::load::{Load, Producer};
 use super::machine::{self, Disturbance, Moment};
-use super::sink::{Arrivals, Latency};
+use super::peer::Peer;
+use super::sink::{Arrivals, Expected, Latency};
 use crate::kafka::ClientSettings;
 use crate::kafka::topics::{NewTopicSettings, Topics};
 
@@ -32,6 +33,10 @@ pub enum Contestant {
     },
     /// Takes batches and drops them.
     Raw,
+    /// Whatever the plan names.
+    Peer {
+        in_flight: usize,
+    },
 }
 
 /// What one run gave.
@@ -41,7 +46,7 @@ pub struct Run {
     pub topic: String,
     /// Messages a second, from the first to the last arrival.
     pub rate: f64,
-    /// User and system time of the contestant alone, in µs.
+    /// User and system time of the contestant's processes alone, in µs.
     pub cpu_us_a_message: f64,
     pub memory_peak_bytes: u64,
     pub latency_us: Option<Latency>,
@@ -55,6 +60,7 @@ pub struct Lab {
     broker_pid: Option<u32>,
     sink: Child,
     sink_address: String,
+    peer: String,
     shards: u32,
     runs: u32,
     /// Of this measurement: topics and groups of an earlier one are not ours.
@@ -77,16 +83,24 @@ impl Contestant {
             Contestant::Pool { .. } => "pool",
             Contestant::Conn { .. } => "conn",
             Contestant::Raw => "raw",
+            Contestant::Peer { .. } => "peer",
         }
     }
 
+    /// Messages of the load that it carries before it is measured: what compiles itself while it runs needs them.
+    fn warm(self, load: &Load) -> u64 {
+        if let Contestant::Peer { .. } = self { load.messages / 2 } else { 0 }
+    }
+
     /// Requests that the sink gets of it.
-    fn arrivals(self, load: &Load) -> u64 {
-        match self {
-            Contestant::Drover | Contestant::Pool { .. } | Contestant::Conn { .. } => load.messages,
+    fn expected(self, load: &Load) -> Expected {
+        let warm = self.warm(load);
+        let count = match self {
             Contestant::DroverDrop => load.partitions as u64 * 2,
             Contestant::Raw => 2,
-        }
+            _ => load.messages - warm,
+        };
+        Expected { count, warm, stamped: false }
     }
 }
 
@@ -104,8 +118,8 @@ impl Lab {
         let sink_address = sink.line_within(Duration::from_secs(20))?;
         let broker_pid = embedded.as_ref().map(Child::pid).or(plan.broker_pid);
         let tag = format!("bench-{:x}", machine::now_ns() >> 20);
-        let shards = plan.shards;
-        Ok(Self { folder, brokers, embedded, broker_pid, sink, sink_address, shards, runs: 0, tag })
+        let (shards, peer) = (plan.shards, plan.peer.clone().unwrap_or_default());
+        Ok(Self { folder, brokers, embedded, broker_pid, sink, sink_address, peer, shards, runs: 0, tag })
     }
 
     pub fn folder(&self) -> &Path {
@@ -127,9 +141,14 @@ impl Lab {
 
     /// Starts it as a group of its own and waits until it has carried the whole topic.
     pub fn drain(&mut self, contestant: Contestant, load: &Load) -> anyhow::Result<Run> {
-        self.expect(contestant.arrivals(load), false)?;
+        let expected = contestant.expected(load);
+        self.expect(expected)?;
         let mut child = self.start(contestant, load)?;
         self.first(&mut child)?;
+        if expected.warm > 0 {
+            let line = self.line(&mut child, LAST_WITHIN)?;
+            anyhow::ensure!(line == "warm", "the sink says {line:?}");
+        }
         let watch = self.watch(&child)?;
         let arrivals = self.last(&mut child)?;
         self.run(contestant, load, &child, watch, &arrivals)
@@ -139,12 +158,12 @@ impl Lab {
     pub fn pace(&mut self, contestant: Contestant, load: &Load, a_second: u64) -> anyhow::Result<Run> {
         let mut producer = Producer::new(&self.brokers, 0)?;
         let warm = Load { messages: 200, ..load.clone() };
-        self.expect(warm.messages, false)?;
+        self.expect(Expected { count: warm.messages, ..Expected::default() })?;
         let mut child = self.start(contestant, load)?;
         producer.pace(&warm, a_second.min(100))?;
         self.first(&mut child)?;
         self.last(&mut child)?;
-        self.expect(load.messages, true)?;
+        self.expect(Expected { count: load.messages, stamped: true, warm: 0 })?;
         let watch = self.watch(&child)?;
         producer.pace(load, a_second)?;
         self.first(&mut child)?;
@@ -163,7 +182,9 @@ impl Lab {
             messages: load.messages,
             sink: self.sink_address.clone(),
             in_flight: match contestant {
-                Contestant::Pool { in_flight } | Contestant::Conn { in_flight } => in_flight,
+                Contestant::Pool { in_flight }
+                | Contestant::Conn { in_flight }
+                | Contestant::Peer { in_flight } => in_flight,
                 Contestant::Drover | Contestant::DroverDrop | Contestant::Raw => 0,
             },
             group,
@@ -172,6 +193,10 @@ impl Lab {
             Contestant::Pool { .. } => "bench-pool",
             Contestant::Conn { .. } => "bench-conn",
             Contestant::Raw => "bench-drop",
+            Contestant::Peer { .. } => {
+                let arguments = Peer { bare, command: self.peer.clone() }.arguments();
+                return Child::start(&name, &arguments, &self.folder.path);
+            }
             Contestant::Drover => return self.host(&name, &bare, "forward", None),
             Contestant::DroverDrop => return self.host(&name, &bare, "drop-all", None),
         };
@@ -203,8 +228,8 @@ impl Lab {
         Ok((self.host(&name, &bare, &name, Some(admin.to_owned()))?, name))
     }
 
-    pub fn expect(&mut self, count: u64, stamped: bool) -> anyhow::Result<()> {
-        self.sink.say(&format!("expect {count}{}", if stamped { " stamped" } else { "" }))?;
+    pub fn expect(&mut self, expected: Expected) -> anyhow::Result<()> {
+        self.sink.say(&expected.to_string())?;
         // What a contestant that is gone had under way may still be told of.
         while self.sink.line_within(Duration::from_secs(10))? != "ready" {}
         Ok(())
@@ -235,11 +260,8 @@ impl Lab {
 
     /// The machine and the contestant's CPU time, now.
     fn watch(&self, child: &Child) -> anyhow::Result<(Moment, Duration)> {
-        let ours: Vec<u32> =
-            [Some(std::process::id()), Some(self.sink.pid()), self.broker_pid, Some(child.pid())]
-                .into_iter()
-                .flatten()
-                .collect();
+        let mut ours = machine::tree_of(child.pid())?;
+        ours.extend([std::process::id(), self.sink.pid()].into_iter().chain(self.broker_pid));
         Ok((Moment::now(&ours)?, machine::cpu_of(child.pid())?))
     }
 
@@ -254,11 +276,12 @@ impl Lab {
         let (ended, cpu_ended) = self.watch(child)?;
         let seconds = (arrivals.last_ns - arrivals.first_ns).max(1) as f64 / 1e9;
         let cpu = cpu_ended.saturating_sub(cpu_begun);
+        let messages = (load.messages - contestant.warm(load)) as f64;
         Ok(Run {
             contestant: contestant.name(),
             topic: load.topic.clone(),
-            rate: load.messages as f64 / seconds,
-            cpu_us_a_message: cpu.as_secs_f64() * 1e6 / load.messages as f64,
+            rate: messages / seconds,
+            cpu_us_a_message: cpu.as_secs_f64() * 1e6 / messages,
             memory_peak_bytes: machine::memory_peak_of(child.pid())?,
             latency_us: arrivals.latency,
             disturbance: begun.until(&ended),

@@ -9,18 +9,66 @@ use rustix::time::{ClockId, clock_gettime};
 /// Of the times in /proc: 100 a second on every Linux that we run on.
 const TICK: Duration = Duration::from_millis(10);
 
-/// User and system time of a process, all its threads together.
-pub fn cpu_of(pid: u32) -> io::Result<Duration> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in brackets may hold anything; fields are counted behind it, utime and stime are 14 and 15.
-    let fields = text.rsplit_once(')').map_or("", |it| it.1);
-    let ticks = fields.split_ascii_whitespace().skip(11).take(2);
-    let ticks: u32 = ticks.filter_map(|it| it.parse::<u32>().ok()).sum();
-    Ok(TICK * ticks)
+/// What `/proc/<pid>/stat` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    parent: u32,
+    /// User and system time, all threads together, with those of its children that it has seen end.
+    cpu: Duration,
 }
 
-/// The most memory that a process has had resident, in bytes.
+impl Stat {
+    fn of(pid: u32) -> io::Result<Self> {
+        Ok(Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat"))?))
+    }
+
+    fn parse(text: &str) -> Self {
+        // The name in brackets may hold anything; fields are counted behind it: ppid is 4, utime, stime, cutime
+        // and cstime are 14 to 17.
+        let fields = text.rsplit_once(')').map_or("", |it| it.1);
+        let fields: Vec<u32> =
+            fields.split_ascii_whitespace().map(|it| it.parse().unwrap_or(0)).take(15).collect();
+        let parent = fields.get(1).copied().unwrap_or(0);
+        Self { parent, cpu: TICK * fields.iter().skip(11).sum() }
+    }
+}
+
+/// A process and all that descend from it, itself first.
+pub fn tree_of(root: u32) -> io::Result<Vec<u32>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let pid = name.to_str().and_then(|it| it.parse::<u32>().ok());
+        // One that has ended since the folder was read belongs to nobody.
+        all.extend(pid.and_then(|pid| Some((pid, Stat::of(pid).ok()?.parent))));
+    }
+    Ok(descendants(root, &all))
+}
+
+/// From pairs of a process and its parent.
+fn descendants(root: u32, all: &[(u32, u32)]) -> Vec<u32> {
+    let mut tree = vec![root];
+    let mut at = 0;
+    while let Some(&parent) = tree.get(at) {
+        tree.extend(all.iter().filter(|it| it.1 == parent && it.0 != parent).map(|it| it.0));
+        at += 1;
+    }
+    tree
+}
+
+/// Processor time of a process and all below it.
+pub fn cpu_of(pid: u32) -> io::Result<Duration> {
+    let below = tree_of(pid)?.into_iter().skip(1).filter_map(|it| Stat::of(it).ok());
+    Ok(Stat::of(pid)?.cpu + below.map(|it| it.cpu).sum::<Duration>())
+}
+
+/// The most memory that a process has had resident, and each of those below it, in bytes.
 pub fn memory_peak_of(pid: u32) -> io::Result<u64> {
+    let below = tree_of(pid)?.into_iter().skip(1).filter_map(|it| memory_peak_of_one(it).ok());
+    Ok(memory_peak_of_one(pid)? + below.sum::<u64>())
+}
+
+fn memory_peak_of_one(pid: u32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = text.lines().find_map(|it| it.strip_prefix("VmHWM:")).unwrap_or_default();
     let kib = line.split_ascii_whitespace().next().and_then(|it| it.parse::<u64>().ok());
@@ -87,7 +135,7 @@ impl Moment {
         // user, nice, system; 7 is steal.
         let (busy, stolen) = (field(0) + field(1) + field(2), field(7));
         // One that has ended meanwhile is missing from both sides of no pair that counts.
-        let ours = ours.iter().filter_map(|it| cpu_of(*it).ok()).sum();
+        let ours = ours.iter().filter_map(|it| Stat::of(*it).ok()).map(|it| it.cpu).sum();
         Ok(Self { at_ns: now_ns(), busy: TICK * busy, stolen: TICK * stolen, ours })
     }
 
@@ -116,6 +164,20 @@ pub fn description() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernels_line_is_read_behind_the_name() {
+        let line = "7 (a) b (c) S 3 7 7 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 5 6";
+        assert_eq!(Stat::parse(line), Stat { parent: 3, cpu: 100 * TICK });
+        assert_eq!(Stat::parse(""), Stat { parent: 0, cpu: Duration::ZERO });
+    }
+
+    #[test]
+    fn descendants_are_found_at_any_depth() {
+        let all = [(1, 0), (5, 1), (9, 8), (8, 5), (6, 5), (7, 1)];
+        assert_eq!(descendants(5, &all), [5, 8, 6, 9]);
+        assert_eq!(descendants(9, &all), [9]);
+    }
 
     #[test]
     fn this_process_has_used_some_time_and_memory() {

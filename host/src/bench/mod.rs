@@ -5,7 +5,8 @@
 //! ```
 //! Contestants take turns (A B A B …) and each pair gives a ratio: absolute figures of a shared machine drift,
 //! ratios of the same minute hold. `lab` runs one contestant once, `races` makes rows of many runs, `calls`
-//! measures plugin calls in this process. The bare loops are `pool`, `conn` and, in `batch`, *raw*.
+//! measures plugin calls in this process. The bare loops are `pool`, `conn` and, in `batch`, *raw*; a `peer` is
+//! any other command line that does the same work.
 
 pub mod bare;
 pub mod batch;
@@ -16,6 +17,7 @@ mod host_config;
 mod lab;
 mod load;
 mod machine;
+pub mod peer;
 pub mod pool;
 mod progress;
 mod races;
@@ -40,9 +42,13 @@ pub struct Plan {
     pub brokers: Option<String>,
     /// Of that broker, if it runs here: its CPU time is no disturbance.
     pub broker_pid: Option<u32>,
+    /// A command line that carries messages as well, to be compared with.
+    pub peer: Option<String>,
     pub messages: u64,
     pub bytes: usize,
     pub pairs: usize,
+    /// So few of everything that figures say nothing.
+    pub quick: bool,
     /// Of drover; 0 is one for each processor.
     pub shards: u32,
     /// Length of a round of the latency row.
@@ -57,7 +63,7 @@ pub struct Plan {
 /// What can be measured by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
-    /// Rate, CPU and memory beside both bare loops.
+    /// Rate, CPU and memory beside both bare loops, and beside the peer if there is one.
     Rate,
     /// Produced to arrived at 500 messages a second.
     Latency,
@@ -75,29 +81,32 @@ impl Plan {
     fn wants(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
     }
-}
 
-const VERSION: &str = if cfg!(debug_assertions) {
-    concat!(env!("CARGO_PKG_VERSION"), " (a debug build: these figures say nothing)")
-} else {
-    env!("CARGO_PKG_VERSION")
-};
+    /// Why its figures say nothing.
+    fn void(&self) -> Option<&'static str> {
+        if self.quick { Some("a quick run") } else { cfg!(debug_assertions).then_some("a debug build") }
+    }
+}
 
 /// Measures it all. Takes minutes.
 pub fn run(plan: &Plan) -> anyhow::Result<Table> {
+    let rate = plan.wants(Part::Rate);
+    anyhow::ensure!(plan.peer.is_none() || rate, "a peer is measured by the part `rate`: add `--only rate`");
     let progress = Progress::begin();
     let mut table = Table {
-        version: VERSION,
+        version: env!("CARGO_PKG_VERSION"),
         machine: machine::description(),
         broker: "no broker".to_owned(),
+        peer: plan.peer.clone(),
+        void: plan.void(),
         messages: plan.messages,
         bytes: plan.bytes,
         pairs: plan.pairs,
         rows: Vec::new(),
         runs: Vec::new(),
     };
-    if cfg!(debug_assertions) {
-        progress.say("this is a debug build: its figures say nothing");
+    if let Some(why) = table.void {
+        progress.say(&format!("{why}: its figures say nothing"));
     }
     if [Part::Rate, Part::Latency, Part::Drop, Part::OneKey].into_iter().any(|it| plan.wants(it)) {
         let lab = Lab::open(plan).context("starting broker and sink")?;

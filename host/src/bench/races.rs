@@ -37,6 +37,9 @@ impl<'a> Races<'a> {
                 self.drop_all(&load, table)?;
             }
         }
+        if self.plan.peer.is_some() {
+            self.peer(table)?;
+        }
         if self.plan.wants(Part::OneKey) {
             self.one_key(table)?;
         }
@@ -53,34 +56,26 @@ impl<'a> Races<'a> {
             Contestant::Conn { in_flight: IN_FLIGHT },
         ];
         let [pool, drover, conn] = self.alternate(field, |lab, it| lab.drain(it, load))?;
-        let beside = |other: &[Run]| {
-            let (ours, theirs) = (median(&drover, |it| it.rate), median(other, |it| it.rate));
-            format!("{ours:.0} and {theirs:.0} messages / s")
-        };
-        let cpu_beside = |other: &[Run]| {
-            let of = |it: &Run| it.cpu_us_a_message;
-            format!("{:.1} and {:.1} µs", median(&drover, of), median(other, of))
-        };
         let with_pool: &[&[Run]] = &[&drover, &pool];
         let with_conn: &[&[Run]] = &[&drover, &conn];
         table.rows.extend([
             Row::of("rate / bare pool", "", ratios(&drover, &pool, |it| it.rate))
                 .gate(Limit::AtLeast(0.90))
                 .aim(Limit::AtLeast(1.05))
-                .beside(beside(&pool))
+                .beside(rates(&drover, &pool))
                 .disturbed_as(with_pool),
             Row::of("CPU a message / bare pool", "", ratios(&drover, &pool, |it| it.cpu_us_a_message))
                 .gate(Limit::AtMost(1.15))
                 .aim(Limit::AtMost(0.95))
-                .beside(cpu_beside(&pool))
+                .beside(cpus(&drover, &pool))
                 .disturbed_as(with_pool),
             Row::of("rate / bare conn", "", ratios(&drover, &conn, |it| it.rate))
                 .gate(Limit::AtLeast(0.80))
                 .aim(Limit::AtLeast(0.92))
-                .beside(beside(&conn))
+                .beside(rates(&drover, &conn))
                 .disturbed_as(with_conn),
             Row::of("CPU a message / bare conn", "", ratios(&drover, &conn, |it| it.cpu_us_a_message))
-                .beside(cpu_beside(&conn))
+                .beside(cpus(&drover, &conn))
                 .disturbed_as(with_conn),
             Row::of("peak memory", "MB", drover.iter().map(megabytes).collect())
                 .gate(Limit::AtMost(100.0))
@@ -89,6 +84,28 @@ impl<'a> Races<'a> {
                 .disturbed_as(with_pool),
         ]);
         table.runs.extend([pool, drover, conn].into_iter().flatten());
+        Ok(())
+    }
+
+    /// With twice the load: the peer's first half is its warming up.
+    fn peer(&mut self, table: &mut Table) -> anyhow::Result<()> {
+        let load = self.filled("peer", self.plan.messages * 2, KEYS)?;
+        let field = [Contestant::Peer { in_flight: IN_FLIGHT }, Contestant::Drover];
+        let [peer, drover] = self.alternate(field, |lab, it| lab.drain(it, &load))?;
+        let both: &[&[Run]] = &[&drover, &peer];
+        table.rows.extend([
+            Row::of("rate / peer", "", ratios(&drover, &peer, |it| it.rate))
+                .gate(Limit::AtLeast(3.0))
+                .aim(Limit::AtLeast(4.0))
+                .beside(rates(&drover, &peer))
+                .disturbed_as(both),
+            Row::of("CPU a message / peer", "", ratios(&drover, &peer, |it| it.cpu_us_a_message))
+                .gate(Limit::AtMost(0.25))
+                .aim(Limit::AtMost(0.20))
+                .beside(format!("{}, peak memory {:.0} MB", cpus(&drover, &peer), median(&peer, megabytes)))
+                .disturbed_as(both),
+        ]);
+        table.runs.extend(peer.into_iter().chain(drover));
         Ok(())
     }
 
@@ -120,11 +137,7 @@ impl<'a> Races<'a> {
             Row::of("one key / bare pool, 1 in flight", "", ratios(&drover, &pool, |it| it.rate))
                 .gate(Limit::AtLeast(0.80))
                 .aim(Limit::AtLeast(0.95))
-                .beside(format!(
-                    "{:.0} and {:.0} messages / s",
-                    median(&drover, |it| it.rate),
-                    median(&pool, |it| it.rate)
-                ))
+                .beside(rates(&drover, &pool))
                 .disturbed_as(&[&drover, &pool]),
         );
         table.runs.extend(pool.into_iter().chain(drover));
@@ -189,6 +202,15 @@ impl<'a> Races<'a> {
         Producer::new(&self.lab.brokers, 5)?.fill(&load, &self.progress)?;
         Ok(load)
     }
+}
+
+fn rates(ours: &[Run], theirs: &[Run]) -> String {
+    format!("{:.0} and {:.0} messages / s", median(ours, |it| it.rate), median(theirs, |it| it.rate))
+}
+
+fn cpus(ours: &[Run], theirs: &[Run]) -> String {
+    let of = |it: &Run| it.cpu_us_a_message;
+    format!("{:.1} and {:.1} µs", median(ours, of), median(theirs, of))
 }
 
 fn megabytes(run: &Run) -> f64 {

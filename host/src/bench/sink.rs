@@ -1,10 +1,11 @@
 //! The service that all contestants deliver to: HTTP/1.1 with kept connections, one thread, one fixed answer.
 //! It looks at a request only as far as it must, so that it is never the limit.
 //!
-//! Its parent says `expect <count>` or `expect <count> stamped` and hears `ready`, then `first`, then an
-//! [`Arrivals`] as JSON when the last one of the count is there.
+//! Its parent says what it is to [expect](Expected) and hears `ready`, then `first`, then `warm` if some come before
+//! those that count, then an [`Arrivals`] as JSON when the last one is there.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io::Write as _;
 use std::rc::Rc;
 
@@ -20,6 +21,16 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// What a body begins with where the time of its sending is in it, then [`STAMP_DIGITS`] of hex.
 pub const STAMP: &[u8] = b"sent-ns:";
 pub const STAMP_DIGITS: usize = 16;
+
+/// What is to come: `expect <count>`, and then `stamped`, and then `after <warm>`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    pub count: u64,
+    /// Each has the time of its sending in its body.
+    pub stamped: bool,
+    /// So many come before those that count: a contestant gets warm by them.
+    pub warm: u64,
+}
 
 /// What the sink saw of one run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -41,33 +52,61 @@ pub struct Latency {
 /// What it is waiting for.
 #[derive(Default)]
 struct Book {
-    expected: u64,
+    expected: Expected,
+    /// With those that do not count.
     arrived: u64,
     first_ns: u64,
-    stamped: bool,
     latencies_ns: Vec<u64>,
+}
+
+impl Expected {
+    fn parse(line: &str) -> Self {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let number = |it: &mut dyn Iterator<Item = &str>| it.next().and_then(|it| it.parse().ok());
+        let mut this = Self { count: number(&mut words).unwrap_or(0), ..Self::default() };
+        while let Some(word) = words.next() {
+            match word {
+                "stamped" => this.stamped = true,
+                "after" => this.warm = number(&mut words).unwrap_or(0),
+                _ => {}
+            }
+        }
+        this
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stamped = if self.stamped { " stamped" } else { "" };
+        write!(out, "expect {}{stamped} after {}", self.count, self.warm)
+    }
 }
 
 impl Book {
     fn begin(&mut self, line: &str) {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        let expected = words.next().and_then(|it| it.parse().ok()).unwrap_or(0);
-        *self = Self { expected, stamped: words.next().is_some(), ..Self::default() };
+        *self = Self { expected: Expected::parse(line), ..Self::default() };
         say("ready");
     }
 
-    fn arrived(&mut self, body: &[u8]) {
+    /// Takes note of one; what the parent is to hear goes to `say`.
+    fn arrived(&mut self, body: &[u8], mut say: impl FnMut(&str)) {
         self.arrived += 1;
-        if self.stamped
+        if self.expected.stamped
             && let Some(sent_ns) = stamp_of(body)
         {
             self.latencies_ns.push(now_ns().saturating_sub(sent_ns));
         }
+        let Expected { count, warm, .. } = self.expected;
         if self.arrived == 1 {
-            self.first_ns = now_ns();
             say("first");
         }
-        if self.arrived == self.expected {
+        if self.arrived == warm {
+            say("warm");
+        }
+        if self.arrived == warm + 1 {
+            self.first_ns = now_ns();
+        }
+        if self.arrived == warm + count {
             let latency = latency_of(&mut self.latencies_ns);
             let arrivals = Arrivals { first_ns: self.first_ns, last_ns: now_ns(), latency };
             say(&serde_json::to_string(&arrivals).unwrap_or_default());
@@ -136,7 +175,7 @@ async fn connection(mut stream: TcpStream, book: Rc<RefCell<Book>>) -> std::io::
         };
         let mut done = 0;
         while let Some((head, whole)) = measure(&buffer[done..filled]) {
-            book.borrow_mut().arrived(&buffer[done + head..done + whole]);
+            book.borrow_mut().arrived(&buffer[done + head..done + whole], say);
             done += whole;
             stream.write_all(ANSWER).await?;
         }
@@ -180,6 +219,27 @@ mod tests {
         }
         assert_eq!(measure(request), Some((whole - 3, whole)));
         assert_eq!(measure(b"GET / HTTP/1.1\r\n\r\n"), Some((18, 18)));
+    }
+
+    #[test]
+    fn what_is_expected_is_understood_as_it_was_said() {
+        let all = [(1, false, 0), (2_000, true, 0), (7, false, 9), (7, true, 9)];
+        for (count, stamped, warm) in all {
+            let said = Expected { count, stamped, warm };
+            assert_eq!(Expected::parse(&said.to_string()), said);
+        }
+    }
+
+    #[test]
+    fn what_arrives_while_it_gets_warm_does_not_count() {
+        let mut book = Book { expected: Expected::parse("expect 2 after 3"), ..Book::default() };
+        let mut said = Vec::new();
+        for at in 1..=5 {
+            book.arrived(b"", |it| said.push(format!("{at} {it}")));
+            assert_eq!(book.first_ns > 0, at > 3, "{at}");
+        }
+        assert_eq!(said[..2], ["1 first", "3 warm"]);
+        assert!(said.len() == 3 && said[2].starts_with("5 {"), "{said:?}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::load::{Load, Producer};
 use super::machine::now_ns;
 use super::progress::Progress;
 use super::rows::{Limit, Row};
+use super::sink::Expected;
 use crate::plugin::standard;
 
 const A_SECOND: u64 = 500;
@@ -50,7 +51,7 @@ fn once(lab: &mut Lab, plan: &Plan) -> anyhow::Result<f64> {
     };
     // Free a moment ago: the host says so if somebody else was faster.
     let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-    lab.expect(1, false)?;
+    lab.expect(Expected { count: 1, ..Expected::default() })?;
     let (mut child, handler) = lab.start_replaceable(&load, &admin)?;
     wait_until_ready(&mut child, &admin)?;
     let mut producer = Producer::new(&lab.brokers, 0)?;

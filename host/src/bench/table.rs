@@ -12,6 +12,10 @@ pub struct Table {
     pub version: &'static str,
     pub machine: String,
     pub broker: String,
+    /// The command line of the contestant that is not ours.
+    pub peer: Option<String>,
+    /// Why its figures say nothing; then nothing is judged by them.
+    pub void: Option<&'static str>,
     pub messages: u64,
     pub bytes: usize,
     pub pairs: usize,
@@ -26,9 +30,12 @@ impl Table {
         let bytes = self.bytes;
         writeln!(out, "drover {}, {}", self.version, self.machine)?;
         writeln!(out, "{}; {} messages of {bytes} B; {} pairs", self.broker, self.messages, self.pairs)?;
+        if let Some(command) = &self.peer {
+            writeln!(out, "peer, measured when it has carried as many to get warm: {command}")?;
+        }
         writeln!(out)?;
         let mut cells: Vec<[String; 6]> = vec![HEADINGS.map(str::to_owned)];
-        cells.extend(self.rows.iter().map(cells_of));
+        cells.extend(self.rows.iter().map(|it| cells_of(it, self.void.is_none())));
         let width = |at: usize| cells.iter().map(|it| it[at].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
         for row in &cells {
@@ -45,6 +52,9 @@ impl Table {
     }
 
     fn conclusion(&self) -> String {
+        if let Some(why) = self.void {
+            return format!("{why}: these figures say nothing, so nothing is judged by them.");
+        }
         let reached = |row: &&Row, limit: Option<Limit>| {
             limit.zip(row.value).is_some_and(|(limit, value)| limit.is_reached(value))
         };
@@ -69,7 +79,7 @@ impl Table {
     }
 }
 
-fn cells_of(row: &Row) -> [String; 6] {
+fn cells_of(row: &Row, judged: bool) -> [String; 6] {
     let unit = if row.unit.is_empty() { String::new() } else { format!(" {}", row.unit) };
     let measured = row.value.map_or_else(|| "–".to_owned(), |it| format!("{}{unit}", number(it)));
     let range = if row.value.is_some() && row.least != row.most {
@@ -82,7 +92,8 @@ fn cells_of(row: &Row) -> [String; 6] {
         let (others, stolen) = (row.disturbance.others * 100.0, row.disturbance.stolen * 100.0);
         beside = format!("{beside}; DISTURBED: others {others:.0} %, stolen {stolen:.0} %");
     }
-    [row.name.clone(), measured, range, standing(row.gate, row.value), standing(row.aim, row.value), beside]
+    let value = row.value.filter(|_| judged);
+    [row.name.clone(), measured, range, standing(row.gate, value), standing(row.aim, value), beside]
 }
 
 fn standing(limit: Option<Limit>, value: Option<f64>) -> String {
@@ -120,23 +131,41 @@ mod tests {
             },
             Row::missing("swap", "ms", "later").gate(Limit::AtMost(250.0)),
         ];
-        let table = Table {
+        let mut table = Table {
             version: "1",
             machine: "m".to_owned(),
             broker: "b".to_owned(),
+            peer: Some("sh peer.sh".to_owned()),
+            void: None,
             messages: 10,
             bytes: 1_000,
             pairs: 3,
             rows,
             runs: Vec::new(),
         };
-        let mut out = Vec::new();
-        table.write(&mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
+        let text = written(&table);
         assert!(text.contains("0.95"), "{text}");
         assert!(text.contains("≥ 0.90 reached") && text.contains("≥ 1.05 MISSED"), "{text}");
         assert!(text.contains("55 MB") && text.contains("50 – 60"), "{text}");
         assert!(text.contains("DISTURBED: others 20 %"), "{text}");
         assert!(text.contains("1 of 1 gates and 0 of 1 aims reached. The machine was disturbed"), "{text}");
+        assert!(text.contains(": sh peer.sh\n"), "{text}");
+
+        table.void = Some("a quick run");
+        let text = written(&table);
+        assert!(text.contains("≥ 0.90 ") && text.contains("≥ 1.05 "), "{text}");
+        assert!(
+            text.ends_with("a quick run: these figures say nothing, so nothing is judged by them.\n"),
+            "{text}"
+        );
+        for verdict in ["reached", "MISSED"] {
+            assert!(!text.contains(verdict), "{text}");
+        }
+    }
+
+    fn written(table: &Table) -> String {
+        let mut out = Vec::new();
+        table.write(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
     }
 }

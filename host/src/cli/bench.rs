@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use crate::bench::bare::Bare;
+use crate::bench::peer::{self, Peer};
 use crate::bench::{self, Plan, batch, conn, pool, sink};
 use crate::telemetry;
 
@@ -21,7 +22,8 @@ published are taken with Apache Kafka and nothing else running.
 Examples:
   drover bench
   drover bench --only rate --pairs 9
-  drover bench --brokers 127.0.0.1:9092 --broker-pid 4711 --json result.json")]
+  drover bench --brokers 127.0.0.1:9092 --broker-pid 4711 --json result.json
+  drover bench --only rate --peer 'my-consumer --from \"$BROKERS\" --topic \"$TOPIC\" --to \"$URL\"'")]
 pub struct Bench {
     /// A Kafka cluster to use in place of the embedded broker.
     #[arg(long, value_name = "HOST:PORT,...")]
@@ -29,6 +31,13 @@ pub struct Bench {
     /// The process of that broker, if it runs here: then its CPU time is not taken for a disturbance.
     #[arg(long, value_name = "PID", requires = "brokers")]
     broker_pid: Option<u32>,
+    /// A command line that carries messages as well, for `sh -c`: drover is measured beside it too.
+    ///
+    /// It finds BROKERS, TOPIC, GROUP, URL and IN_FLIGHT in its environment, reads the topic from its beginning as that
+    /// group, posts the value of each record to the URL with so many requests under way at most, and runs until
+    /// SIGTERM. It is measured when it has carried as many messages as are to be measured, to get warm.
+    #[arg(long, value_name = "COMMAND")]
+    peer: Option<String>,
     /// Messages that are carried in a run.
     #[arg(long, value_name = "COUNT", default_value_t = 400_000)]
     messages: u64,
@@ -70,9 +79,11 @@ impl Bench {
         Plan {
             brokers: self.brokers.clone(),
             broker_pid: self.broker_pid,
+            peer: self.peer.clone(),
             messages: if self.quick { 2_000 } else { self.messages.max(1_000) },
             bytes: self.bytes as usize,
             pairs: if self.quick { 1 } else { self.pairs.max(1) },
+            quick: self.quick,
             shards: self.shards,
             latency: Duration::from_secs(if self.quick { 1 } else { 10 }),
             call_round: Duration::from_millis(if self.quick { 1 } else { 10 }),
@@ -100,6 +111,9 @@ pub enum Part {
     /// The bare loop that drops everything.
     #[command(name = "bench-drop", hide = true)]
     Drop(Bare),
+    /// The contestant that is not ours.
+    #[command(name = "bench-peer", hide = true)]
+    Peer(Peer),
 }
 
 impl Part {
@@ -111,6 +125,7 @@ impl Part {
             Part::Pool(bare) => pool::run(&bare)?,
             Part::Conn(bare) => conn::run(&bare)?,
             Part::Drop(bare) => batch::drop_all(&bare)?,
+            Part::Peer(peer) => peer::run(&peer)?,
         }
         Ok(ExitCode::SUCCESS)
     }
