@@ -76,6 +76,15 @@ pub struct Load {
     pub consecutive_failures: u32,
 }
 
+impl Load {
+    /// As `load-of` of the contract has it: latency in bits 0 to 31, failures in 32 to 39, requests in 40 to 63.
+    pub fn packed(self) -> u64 {
+        let failures = u64::from(self.consecutive_failures.min(0xff));
+        let in_flight = u64::from(self.in_flight.min(0xff_ffff));
+        u64::from(self.latency_ewma_us) | failures << 32 | in_flight << 40
+    }
+}
+
 /// What a call in progress is about. Cheap to set: shared pointers only.
 #[derive(Clone, Default)]
 pub struct Call {

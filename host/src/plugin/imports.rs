@@ -118,9 +118,8 @@ impl producer::Host for Guest {
 impl types::Host for Guest {}
 
 impl selection::Host for Guest {
-    fn load_of(&mut self, server: u32) -> wasmtime::Result<selection::Load> {
-        let Load { in_flight, latency_ewma_us, consecutive_failures } = self.load(server);
-        Ok(selection::Load { in_flight, latency_ewma_us, consecutive_failures })
+    fn load_of(&mut self, server: u32) -> wasmtime::Result<u64> {
+        Ok(self.load(server).packed())
     }
 
     fn all_loads(&mut self) -> wasmtime::Result<selection::Loads> {

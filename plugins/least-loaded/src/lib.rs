@@ -63,13 +63,14 @@ impl LeastLoaded {
             let latency = if known { load.latency_ewma_us } else { 1 };
             // A server that fails fast looks idle: each failure in a row doubles its cost.
             let failures = load.consecutive_failures.min(FAILURES_MAX);
-            ((u128::from(load.in_flight) + 1) * u128::from(latency)) << failures
+            // No product is too large for a float, and equal loads give equal ones.
+            (f64::from(load.in_flight) + 1.0) * f64::from(latency) * f64::from(1_u32 << failures)
         };
         cost(a_load) * self.weight(b) < cost(b_load) * self.weight(a)
     }
 
-    fn weight(&self, index: u32) -> u128 {
-        u128::from(self.weights.get(index as usize).copied().unwrap_or(1).max(1))
+    fn weight(&self, index: u32) -> f64 {
+        f64::from(self.weights.get(index as usize).copied().unwrap_or(1).max(1))
     }
 }
 
