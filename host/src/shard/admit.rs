@@ -103,11 +103,8 @@ impl Shard {
         let key = self.order_key(route.route.order, ticket.group, hash, &message);
         let (generation, message) = (live.generation, Rc::new(message));
         let job = Job { ticket, received_ms, generation, order_hash: hash, key, message, route };
-        let job = match &job.key {
-            Some(key) => {
-                let key = key.clone();
-                self.queues.borrow_mut().enter(&key, job)
-            }
+        let job = match job.key.clone() {
+            Some(key) => self.queues.borrow_mut().enter(key, job),
             None => Some(job),
         };
         if let Some(job) = job {

@@ -3,15 +3,16 @@
 //! Exact: two keys never share a queue, however they hash. An entry exists only while its key has work, so
 //! the size is bounded by what the lanes' windows let in.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// What a message's order goes by.
 #[derive(Clone, Debug)]
 pub struct OrderKey {
-    /// Already computed by the poll thread.
+    /// Already computed by the poll thread; the table goes by it.
     pub hash: u64,
     pub group: u16,
     /// As the shard numbers them: a name would be counted for by all threads.
@@ -33,53 +34,29 @@ impl PartialEq for OrderKey {
 
 impl Eq for OrderKey {}
 
-impl Hash for OrderKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-/// The hash is made already.
-#[derive(Default)]
-pub struct Made(u64);
-
-impl Hasher for Made {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("order keys hash themselves by one number")
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
 /// Queues of waiting `T`.
 pub struct Queues<T> {
-    behind: HashMap<OrderKey, VecDeque<T>, BuildHasherDefault<Made>>,
+    behind: HashTable<(OrderKey, VecDeque<T>)>,
     waiting: usize,
 }
 
 impl<T> Default for Queues<T> {
     fn default() -> Self {
-        Self { behind: HashMap::default(), waiting: 0 }
+        Self { behind: HashTable::new(), waiting: 0 }
     }
 }
 
 impl<T> Queues<T> {
     /// Gives the item back when it is its turn at once; keeps it when its key is busy.
-    pub fn enter(&mut self, key: &OrderKey, item: T) -> Option<T> {
-        match self.behind.get_mut(key) {
-            Some(queue) => {
-                queue.push_back(item);
+    pub fn enter(&mut self, key: OrderKey, item: T) -> Option<T> {
+        match self.behind.entry(key.hash, |it| it.0 == key, |it| it.0.hash) {
+            Entry::Occupied(mut busy) => {
+                busy.get_mut().1.push_back(item);
                 self.waiting += 1;
                 None
             }
-            None => {
-                self.behind.insert(key.clone(), VecDeque::new());
+            Entry::Vacant(free) => {
+                free.insert((key, VecDeque::new()));
                 Some(item)
             }
         }
@@ -90,24 +67,21 @@ impl<T> Queues<T> {
     /// # Panics
     /// When the key has none in flight: that is our bug.
     pub fn leave(&mut self, key: &OrderKey) -> Option<T> {
-        let queue = self.behind.get_mut(key);
-        assert!(queue.is_some(), "a key left that had not entered");
-        match queue.and_then(VecDeque::pop_front) {
-            Some(next) => {
-                self.waiting -= 1;
-                Some(next)
-            }
-            None => {
-                self.behind.remove(key);
-                None
-            }
+        let found = self.behind.find_entry(key.hash, |it| it.0 == *key);
+        assert!(found.is_ok(), "a key left that had not entered");
+        let mut busy = found.ok()?;
+        let next = busy.get_mut().1.pop_front();
+        match next {
+            Some(_) => self.waiting -= 1,
+            None => drop(busy.remove()),
         }
+        next
     }
 
     /// Takes out all that wait and are not to be kept; those in flight stay.
     pub fn sweep(&mut self, mut keep: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut out = Vec::new();
-        for queue in self.behind.values_mut() {
+        for (_, queue) in self.behind.iter_mut() {
             if queue.iter().all(&mut keep) {
                 continue;
             }
@@ -144,9 +118,9 @@ mod tests {
     #[test]
     fn colliding_keys_are_apart() {
         let mut it = Queues::default();
-        assert_eq!(it.enter(&key(1, "a"), 1), Some(1));
-        assert_eq!(it.enter(&key(1, "b"), 2), Some(2));
-        assert_eq!(it.enter(&key(1, "a"), 3), None);
+        assert_eq!(it.enter(key(1, "a"), 1), Some(1));
+        assert_eq!(it.enter(key(1, "b"), 2), Some(2));
+        assert_eq!(it.enter(key(1, "a"), 3), None);
         assert_eq!(it.leave(&key(1, "b")), None);
         assert_eq!(it.leave(&key(1, "a")), Some(3));
         assert_eq!(it.leave(&key(1, "a")), None);
@@ -170,7 +144,7 @@ mod tests {
                 match below(8) {
                     0..=3 => {
                         let name = below(5);
-                        let entered = it.enter(&key(name % 2, &name.to_string()), item);
+                        let entered = it.enter(key(name % 2, &name.to_string()), item);
                         if let Some(started) = entered {
                             assert_eq!(running.insert(name, started), None, "two of a key at once");
                         } else {
