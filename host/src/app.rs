@@ -86,7 +86,7 @@ impl App {
                 engine: engine.clone(),
                 aside: Aside::new(engine.clone(), parts.shards as usize),
                 live: live_seen.clone(),
-                lanes: Arc::new(LaneTable::default()),
+                lanes: Arc::new(LaneTable::new(parts.shards as usize)),
                 directory: directory.clone(),
                 outbox: outbox.clone(),
                 tls,

@@ -100,6 +100,35 @@ fn a_stop_leaves_what_waits_to_the_next_host() {
     assert_eq!(service.count(), 10, "none twice");
 }
 
+/// S178: a stop leaves no hole: what lies below a message that is done is done too, and so nothing comes twice.
+#[test]
+fn a_stop_finishes_what_lies_below_what_is_done() {
+    let (case, gate) = (Case::new(), Gate::default());
+    let held = gate.clone();
+    let service = Service::start(move |it| if it.text() == "0" { Answer::held(&held) } else { Answer::ok() });
+    let topic = case.topic("orders", 1);
+    let setup = case.host().reads(&topic, "drain-ms: 60000").app("shop", &service.app(""));
+    let host = setup.start();
+    // The second waits behind the first, the third is done meanwhile, the fourth waits behind the second.
+    let keys = ["slow", "slow", "fast", "slow"].iter().enumerate();
+    case.produce(&topic, keys.map(|(at, key)| Send::command("pay").key(*key).value(at.to_string())));
+    service.got(2);
+    eventually_is("three wait, one is done", &(3, 1), || {
+        let report = host.control().report();
+        (report.groups[0].open, report.groups[0].settled)
+    });
+    let stopping = std::thread::spawn(move || host.stop());
+    gate.open();
+    stopping.join().unwrap();
+    let done = service.count() as i64;
+    assert!(done >= 3, "{done}");
+    assert_eq!(case.kafka.committed(&case.group(), &topic), [Some(done)]);
+    let host = setup.start();
+    case.committed(&topic, &[4]);
+    host.stop();
+    assert_eq!(service.count(), 4, "none twice");
+}
+
 /// P19: SIGSTOP beyond the session: another host takes over; the sleeper commits nothing over it, and joins anew.
 #[test]
 fn a_host_that_slept_through_its_session() {

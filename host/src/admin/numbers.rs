@@ -31,6 +31,7 @@ fn picture(admin: &Admin, control: &Control) -> Picture {
         settled: it.settled,
         open: it.open,
         dropped: it.dropped,
+        repeated: it.repeated,
         commits_acknowledged: it.commits_acknowledged,
         commits_refused: it.commits_refused,
         late_acks: it.late_acks,

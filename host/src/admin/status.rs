@@ -29,7 +29,7 @@ pub async fn groups(State(admin): Shared) -> Response {
             .collect();
         json!({
             "group": it.group, "joined": it.joined, "received": it.received, "settled": it.settled,
-            "open": it.open, "dropped": it.dropped, "commits_acknowledged": it.commits_acknowledged,
+            "open": it.open, "dropped": it.dropped, "repeated": it.repeated, "commits_acknowledged": it.commits_acknowledged,
             "commits_refused": it.commits_refused, "commit_gate": it.commit_gate,
             "late_acks": it.late_acks, "rebalances": it.rebalances, "lanes": lanes,
         })

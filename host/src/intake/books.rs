@@ -29,6 +29,8 @@ pub struct Gone {
     pub received: u64,
     pub settled: u64,
     pub dropped: u64,
+    /// Settled and not committed: at most so many are done again by their next owner.
+    pub repeated: u64,
 }
 
 impl Books {
@@ -61,7 +63,14 @@ impl Books {
         true
     }
 
-    /// From now on nothing of it is started.
+    /// From now on nothing of it is begun but what lies below something that was.
+    pub fn end(&self, topic: &str, partition: i32) {
+        if let Some(lane) = self.get(topic, partition) {
+            self.table.end(lane.slot);
+        }
+    }
+
+    /// From now on nothing of it is begun.
     pub fn close(&self, topic: &str, partition: i32) {
         if let Some(lane) = self.get(topic, partition) {
             self.table.close(lane.slot);
@@ -77,6 +86,7 @@ impl Books {
         self.gone.received += lane.received;
         self.gone.settled += lane.settled;
         self.gone.dropped += lane.received - lane.settled;
+        self.gone.repeated += lane.uncommitted();
         self.index();
     }
 

@@ -13,6 +13,8 @@ type Sent = (String, i32, i64, u32);
 pub struct Commits {
     every: Duration,
     next: Instant,
+    /// Before that no last commit is tried again.
+    again: Instant,
     number: u64,
     /// What was sent and not reported: number → when, lanes.
     open: HashMap<u64, (Instant, Vec<Sent>)>,
@@ -25,6 +27,9 @@ pub struct Commits {
 /// A commit that librdkafka has not reported by then is sent again: when the coordinator moves or the group joins
 /// anew at just the wrong moment, the report never comes.
 const UNREPORTED: Duration = Duration::from_secs(10);
+
+/// Between a last commit that is refused and the next.
+const AGAIN: Duration = Duration::from_millis(100);
 
 fn every_of(ms: u64) -> Duration {
     Duration::from_millis(ms.max(10))
@@ -44,6 +49,7 @@ impl Commits {
         Self {
             every,
             next: Instant::now() + every,
+            again: Instant::now(),
             number: 0,
             open: HashMap::new(),
             acknowledged: 0,
@@ -61,13 +67,26 @@ impl Commits {
         self.next <= Instant::now()
     }
 
-    /// Sends what is not with the broker yet. The number to wait for, if there was anything.
+    /// To be called until the broker has all of these: sends at once what is new, and some times a second what
+    /// was refused.
+    pub fn send_last(
+        &mut self,
+        consumer: &GroupConsumer,
+        books: &mut Books,
+        only: impl Fn(&str, i32) -> bool,
+    ) {
+        if self.again <= Instant::now() && self.send(consumer, books, only) {
+            self.again = Instant::now() + AGAIN;
+        }
+    }
+
+    /// Sends what is not with the broker yet; whether there was anything.
     pub fn send(
         &mut self,
         consumer: &GroupConsumer,
         books: &mut Books,
         only: impl Fn(&str, i32) -> bool,
-    ) -> Option<u64> {
+    ) -> bool {
         self.next = Instant::now() + self.every;
         self.forget_unreported(books);
         let mut lanes = Vec::new();
@@ -78,21 +97,20 @@ impl Commits {
             }
         }
         if lanes.is_empty() {
-            return None;
+            return false;
         }
         self.number += 1;
         let offsets: Vec<_> = lanes.iter().map(|it| (it.0.clone(), it.1, it.2)).collect();
         match consumer.commit(self.number, &offsets) {
             Ok(()) => {
                 self.open.insert(self.number, (Instant::now(), lanes));
-                Some(self.number)
             }
             Err(error) => {
                 self.closed = Some(error.to_string());
                 unsend(books, &lanes);
-                None
             }
         }
+        true
     }
 
     /// Takes a report into the books.
@@ -121,10 +139,6 @@ impl Commits {
             }
         }
         standing
-    }
-
-    pub fn is_open(&self, number: u64) -> bool {
-        self.open.contains_key(&number)
     }
 
     fn forget_unreported(&mut self, books: &mut Books) {

@@ -15,6 +15,8 @@ pub struct Lane {
     /// change nothing.
     pub epoch: u32,
     offsets: Option<Offsets>,
+    /// Where it began to receive.
+    first: Option<i64>,
     window: usize,
     /// Handed over and not acknowledged, settled or dropped.
     pub handed: u32,
@@ -27,6 +29,8 @@ pub struct Lane {
     pub committed: Option<i64>,
     /// Sent to the broker, its word is awaited.
     pub sent: Option<i64>,
+    /// The group goes on without this member: its commits would be refused.
+    pub lost: bool,
     pub received: u64,
     pub settled: u64,
     pub dropped: u64,
@@ -62,6 +66,7 @@ impl Lane {
             slot,
             epoch,
             offsets: position.map(|it| Offsets::new(it, window)),
+            first: position,
             window,
             handed: 0,
             bytes: 0,
@@ -69,6 +74,7 @@ impl Lane {
             paused: false,
             committed: None,
             sent: None,
+            lost: false,
             received: 0,
             settled: 0,
             dropped: 0,
@@ -95,6 +101,7 @@ impl Lane {
 
     fn enter(&mut self, record: Record, share: Share) -> Taken {
         let offsets = self.offsets.get_or_insert_with(|| Offsets::new(record.offset, self.window));
+        self.first.get_or_insert(record.offset);
         let bytes = record.bytes();
         let is_within = self.bytes + bytes <= share.bytes && (self.handed as usize) < share.messages;
         let fits = self.handed == 0 || is_within;
@@ -118,6 +125,7 @@ impl Lane {
         self.dropped += u64::from(self.handed);
         self.epoch = epoch;
         self.offsets = None;
+        self.first = None;
         self.handed = 0;
         self.bytes = 0;
         self.committed = None;
@@ -142,7 +150,20 @@ impl Lane {
     pub fn to_commit(&self) -> Option<i64> {
         let low = self.low()?;
         let is_new = self.committed.is_none_or(|it| it < low);
-        (is_new && self.sent.is_none()).then_some(low)
+        (is_new && self.sent.is_none() && !self.lost).then_some(low)
+    }
+
+    /// Whether the broker has all that it can have, or never will.
+    pub fn is_committed(&self) -> bool {
+        self.lost || (self.sent.is_none() && self.to_commit().is_none())
+    }
+
+    /// Offsets settled and not committed: at most so many messages come again when another goes on from there.
+    pub fn uncommitted(&self) -> u64 {
+        let Some((offsets, first)) = self.offsets.as_ref().zip(self.committed.or(self.first)) else {
+            return 0;
+        };
+        u64::try_from(offsets.next() - first).unwrap_or(0).saturating_sub(u64::from(offsets.open()))
     }
 
     pub fn low(&self) -> Option<i64> {

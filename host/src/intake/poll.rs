@@ -263,6 +263,7 @@ impl Poll {
             settled: gone.settled + sum(|it| it.settled),
             open: sum(|it| u64::from(it.handed)),
             dropped: gone.dropped + sum(|it| it.dropped),
+            repeated: gone.repeated,
             commits_acknowledged: self.commits.acknowledged,
             commits_refused: self.commits.refused,
             commit_gate: self.commits.closed.clone(),

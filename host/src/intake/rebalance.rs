@@ -1,11 +1,14 @@
 //! Assigned, drained, given back. Each event of the group is answered once, in order, and nothing is fetched
-//! for anybody until it is: so a drain is short. Rules and figures: `docs/decisions/0005-rebalance.md`.
+//! for anybody until it is: so a drain is short. What has begun ends, and what lies below it is done too, so that
+//! the last commit covers all that is done. Rules and figures: `docs/decisions/0005-rebalance.md`.
 
 use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::Start;
+use super::commit::Standing;
+use super::lane::Lane;
 use super::poll::Poll;
 use crate::failpoint;
 use crate::kafka::Error;
@@ -25,10 +28,10 @@ enum Step {
     Locate { partitions: Vec<(String, i32)>, found: mpsc::Receiver<Result<Vec<StartAt>, Error>> },
     /// That was not answered; it is asked again then.
     AskAgain { partitions: Vec<(String, i32)>, at: Instant },
-    /// Work in flight may end.
-    Drain { partitions: Vec<(String, i32)>, until: Instant },
-    /// Their last commit is with the broker.
-    Commit { partitions: Vec<(String, i32)>, number: u64, until: Instant },
+    /// What has begun may end, and what lies below it.
+    Drain { partitions: Vec<(String, i32)>, since: Instant },
+    /// Their last commit is under way, until the broker has taken it.
+    Commit { partitions: Vec<(String, i32)>, drained: Duration, until: Instant },
 }
 
 /// For the broker's word on a commit before the partitions are given back; 10 ms is usual.
@@ -67,11 +70,12 @@ impl Poll {
             Event::Assign(partitions) => self.locate(partitions),
             Event::Revoke { partitions, lost: true } => {
                 tracing::warn!(group = self.config.name, ?partitions, "lost");
-                self.give_back(&partitions);
+                self.give_back(&partitions, Duration::ZERO);
             }
             Event::Revoke { partitions, lost: false } => {
-                let drain = Duration::from_millis(self.config.pace.drain_ms);
-                self.drain(partitions, drain);
+                self.end(&partitions);
+                failpoint::reached("rebalance");
+                self.rebalance.step = Some(Step::Drain { partitions, since: Instant::now() });
             }
         }
     }
@@ -93,23 +97,18 @@ impl Poll {
             },
             Step::AskAgain { partitions, at } if at <= Instant::now() => self.locate(partitions),
             again @ Step::AskAgain { .. } => self.rebalance.step = Some(again),
-            Step::Drain { partitions, until } => {
-                let now = Instant::now();
-                let is_over = self.is_drained(&partitions) || until <= now;
-                // One commit at a time: the last one waits for the one before it.
-                if is_over && (!self.awaits_report(&partitions) || until + COMMIT_WAIT <= now) {
-                    self.commit_last(partitions);
+            Step::Drain { partitions, since } => {
+                let drained = since.elapsed();
+                if self.is_drained(&partitions) || Duration::from_millis(self.config.pace.drain_ms) <= drained
+                {
+                    self.close_drained(&partitions);
+                    let until = Instant::now() + COMMIT_WAIT;
+                    self.commit_last(partitions, drained, until);
                 } else {
-                    self.rebalance.step = Some(Step::Drain { partitions, until });
+                    self.rebalance.step = Some(Step::Drain { partitions, since });
                 }
             }
-            Step::Commit { partitions, number, until } => {
-                if self.commits.is_open(number) && Instant::now() < until {
-                    self.rebalance.step = Some(Step::Commit { partitions, number, until });
-                } else {
-                    self.give_back(&partitions);
-                }
-            }
+            Step::Commit { partitions, drained, until } => self.commit_last(partitions, drained, until),
         }
     }
 
@@ -142,14 +141,34 @@ impl Poll {
         tracing::info!(group = name, partitions = all.join(" "), "assigned");
     }
 
-    /// Nothing of these is started any more; what is in flight has this long.
-    fn drain(&mut self, partitions: Vec<(String, i32)>, most: Duration) {
-        for (topic, partition) in &partitions {
+    /// Nothing of these is begun any more but what lies below something that was.
+    fn end(&self, partitions: &[(String, i32)]) {
+        for (topic, partition) in partitions {
+            self.books.end(topic, *partition);
+        }
+        self.hand.sweep();
+    }
+
+    /// Nothing of these is begun any more.
+    fn close(&self, partitions: &[(String, i32)]) {
+        for (topic, partition) in partitions {
             self.books.close(topic, *partition);
         }
         self.hand.sweep();
-        failpoint::reached("rebalance");
-        self.rebalance.step = Some(Step::Drain { partitions, until: Instant::now() + most });
+    }
+
+    /// The end of a drain, be it too early.
+    fn close_drained(&self, partitions: &[(String, i32)]) {
+        let lanes = partitions.iter().filter_map(|it| self.books.get(&it.0, it.1));
+        let open: u32 = lanes.map(|it| it.handed).sum();
+        if open > 0 {
+            tracing::warn!(
+                group = self.config.name,
+                open,
+                "the drain is over: what has not ended comes again"
+            );
+        }
+        self.close(partitions);
     }
 
     fn is_drained(&self, partitions: &[(String, i32)]) -> bool {
@@ -158,23 +177,24 @@ impl Poll {
             .all(|(topic, partition)| self.books.get(topic, *partition).is_none_or(|it| it.handed == 0))
     }
 
-    fn awaits_report(&self, partitions: &[(String, i32)]) -> bool {
-        partitions.iter().any(|it| self.books.get(&it.0, it.1).is_some_and(|it| it.sent.is_some()))
+    fn is_committed(&self, partitions: &[(String, i32)]) -> bool {
+        partitions.iter().all(|it| self.books.get(&it.0, it.1).is_none_or(Lane::is_committed))
     }
 
-    fn commit_last(&mut self, partitions: Vec<(String, i32)>) {
+    /// Commits until the broker has taken it: what is under way is waited for, what is refused is sent again.
+    fn commit_last(&mut self, partitions: Vec<(String, i32)>, drained: Duration, until: Instant) {
         let of_these =
             |topic: &str, partition: i32| partitions.iter().any(|it| it.0 == topic && it.1 == partition);
-        match self.commits.send(&self.consumer, &mut self.books, of_these) {
-            Some(number) => {
-                let until = Instant::now() + COMMIT_WAIT;
-                self.rebalance.step = Some(Step::Commit { partitions, number, until });
-            }
-            None => self.give_back(&partitions),
+        self.commits.send_last(&self.consumer, &mut self.books, of_these);
+        if self.is_committed(&partitions) || until <= Instant::now() {
+            self.give_back(&partitions, drained);
+        } else {
+            self.rebalance.step = Some(Step::Commit { partitions, drained, until });
         }
     }
 
-    fn give_back(&mut self, partitions: &[(String, i32)]) {
+    fn give_back(&mut self, partitions: &[(String, i32)], drained: Duration) {
+        let repeated_before = self.books.gone.repeated;
         for (topic, partition) in partitions {
             self.books.remove(topic, *partition);
         }
@@ -183,42 +203,39 @@ impl Poll {
         if let Err(error) = self.consumer.unassign(partitions) {
             tracing::warn!(group = self.config.name, %error, "giving back failed");
         }
-        tracing::info!(group = self.config.name, ?partitions, "given back");
+        let repeated = self.books.gone.repeated - repeated_before;
+        let drained_ms = drained.as_millis() as u64;
+        tracing::info!(group = self.config.name, ?partitions, drained_ms, repeated, "given back");
     }
 
     /// The group has gone on without this member: nothing can be committed, nothing more may be sent.
     /// librdkafka says so itself only later, by a revoke that is lost.
     pub(super) fn lose_all(&mut self) {
-        let all: Vec<(String, i32)> =
-            self.books.iter().map(|it| (it.topic.to_string(), it.partition)).collect();
-        for (topic, partition) in &all {
-            self.books.close(topic, *partition);
-        }
-        self.hand.sweep();
+        self.books.iter_mut().for_each(|it| it.lost = true);
+        self.close(&self.all());
+    }
+
+    fn all(&self) -> Vec<(String, i32)> {
+        self.books.iter().map(|it| (it.topic.to_string(), it.partition)).collect()
     }
 
     /// The group is left: drains all, commits until it is accepted, as long as a session lasts.
     pub(super) fn finish(&mut self) {
-        let all: Vec<(String, i32)> =
-            self.books.iter().map(|it| (it.topic.to_string(), it.partition)).collect();
-        for (topic, partition) in &all {
-            self.books.close(topic, *partition);
-        }
-        self.hand.sweep();
-        let until = Instant::now() + Duration::from_millis(self.config.pace.stop_drain_ms);
+        let (all, since) = (self.all(), Instant::now());
+        self.end(&all);
+        let until = since + Duration::from_millis(self.config.pace.stop_drain_ms);
         while !self.is_drained(&all) && Instant::now() < until {
             self.finishing_turn();
         }
+        self.close_drained(&all);
+        let drained_ms = since.elapsed().as_millis() as u64;
         let until = Instant::now() + Duration::from_millis(u64::from(self.config.session_timeout_ms));
-        self.commits.send(&self.consumer, &mut self.books, |_, _| true);
-        while self.books.iter().any(|it| it.sent.is_some() || it.to_commit().is_some())
-            && Instant::now() < until
-        {
+        while !self.is_committed(&all) && Instant::now() < until {
+            self.commits.send_last(&self.consumer, &mut self.books, |_, _| true);
             self.finishing_turn();
-            if self.commits.is_due() {
-                self.commits.send(&self.consumer, &mut self.books, |_, _| true);
-            }
         }
+        let repeated: u64 = self.books.iter().map(Lane::uncommitted).sum();
+        tracing::info!(group = self.config.name, partitions = all.len(), drained_ms, repeated, "leaving");
         for (topic, partition) in &all {
             self.books.remove(topic, *partition);
         }
@@ -229,7 +246,9 @@ impl Poll {
         self.wait_for_acks(Duration::from_millis(5));
         self.consumer.serve();
         while let Some(report) = self.consumer.next_report() {
-            self.commits.report(&report, &mut self.books);
+            if self.commits.report(&report, &mut self.books) == Standing::Gone {
+                self.lose_all();
+            }
         }
     }
 }

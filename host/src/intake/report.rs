@@ -11,6 +11,8 @@ pub struct GroupReport {
     pub open: u64,
     /// Not settled when their lane was given back; their next owner begins with them.
     pub dropped: u64,
+    /// Settled and not committed when their lane was given back: at most so many are done again.
+    pub repeated: u64,
     pub commits_acknowledged: u64,
     pub commits_refused: u64,
     /// Why no commit passes at the moment.
@@ -47,6 +49,7 @@ impl GroupReport {
         self.settled += other.settled;
         self.open += other.open;
         self.dropped += other.dropped;
+        self.repeated += other.repeated;
         self.commits_acknowledged += other.commits_acknowledged;
         self.commits_refused += other.commits_refused;
         self.commit_gate = self.commit_gate.take().or(other.commit_gate);

@@ -225,10 +225,15 @@ fn routes(page: &mut Page, counters: &Counters) {
 fn groups(page: &mut Page, picture: &Picture) {
     // received = settled + open + dropped, in every picture.
     type Number = fn(&GroupNumbers) -> u64;
-    let counters: [(&str, &str, Number); 7] = [
+    let counters: [(&str, &str, Number); 8] = [
         ("drover_group_received", "Records received; settled + open + dropped", |it| it.received),
         ("drover_group_settled", "Records settled", |it| it.settled),
         ("drover_group_dropped", "Records given back unsettled; their next owner has them", |it| it.dropped),
+        (
+            "drover_group_repeated",
+            "Records settled whose commit did not pass before they were given back",
+            |it| it.repeated,
+        ),
         ("drover_group_commits_acknowledged", "Commits of a partition that the broker took", |it| {
             it.commits_acknowledged
         }),

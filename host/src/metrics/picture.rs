@@ -17,6 +17,7 @@ pub struct GroupNumbers {
     pub settled: u64,
     pub open: u64,
     pub dropped: u64,
+    pub repeated: u64,
     pub commits_acknowledged: u64,
     pub commits_refused: u64,
     pub late_acks: u64,

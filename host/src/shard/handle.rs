@@ -82,11 +82,10 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
         // What runs now, not what ran when it was read: a mended route mends what waits.
         let route = shard.current_route(job);
         let counters = shard.counters(&route, &job.ticket, &job.message.record.topic);
-        counters.attempt();
         let live = shard.live();
         let group = live.groups.get(job.ticket.group as usize).map_or("?", |it| &*it.name);
         let about = About { shard, job, route: &route, counters: &counters, group };
-        let (outcome, emitted) = attempt(&about, &mut tries).await;
+        let (outcome, emitted) = attempt(&about, &mut tries).await?;
         if matches!(outcome, Outcome::Retry { .. } | Outcome::Dead { .. }) {
             counters.failed();
         }
@@ -126,27 +125,32 @@ struct About<'a> {
     group: &'a str,
 }
 
-/// One attempt. The emitted records go out only if it ends well.
-async fn attempt(about: &About<'_>, tries: &mut Tries) -> (Outcome, Vec<Emitted>) {
+/// One attempt. The emitted records go out only if it ends well. None: its lane ended before it could begin.
+async fn attempt(about: &About<'_>, tries: &mut Tries) -> Option<(Outcome, Vec<Emitted>)> {
+    let About { shard, job, .. } = *about;
     if let Some(rate) = &about.route.rate {
         let wait_ns = rate.reserve(clock::monotonic_ns());
         if wait_ns > 0 {
-            let _waiting = about.shard.shared.counters.waits.begin(Wait::Rate);
-            Box::pin(tokio::time::sleep(Duration::from_nanos(wait_ns))).await;
+            let _waiting = shard.shared.counters.waits.begin(Wait::Rate);
+            Box::pin(shard.sleep(&job.ticket, Duration::from_nanos(wait_ns))).await;
         }
     }
     let _place = match &about.route.few {
         // Never closed: an error cannot come.
         Some(few) => {
-            let _waiting = about.shard.shared.counters.waits.begin(Wait::Concurrency);
+            let _waiting = shard.shared.counters.waits.begin(Wait::Concurrency);
             Some(Box::pin(few.acquire()).await)
         }
         None => None,
     };
-    match try_once(about, tries).await {
+    if !shard.shared.lanes.begin(shard.index, &job.ticket) {
+        return None;
+    }
+    about.counters.attempt();
+    Some(match try_once(about, tries).await {
         Ok(ended) => ended,
         Err(failure) => (failure.into(), Vec::new()),
-    }
+    })
 }
 
 async fn try_once(about: &About<'_>, tries: &mut Tries) -> Result<(Outcome, Vec<Emitted>), Failure> {

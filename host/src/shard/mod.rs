@@ -47,7 +47,7 @@ use crate::upstream::{Client, Directory, Tls};
 /// and the byte budget, which count it as handed over.
 pub enum Input {
     Work(Vec<Work>),
-    /// Some lanes were closed: what waits of them unstarted is dropped.
+    /// Some lanes end, or are closed: what waits of them and may not begin is dropped.
     Sweep,
 }
 

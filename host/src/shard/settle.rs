@@ -119,6 +119,10 @@ impl Ending {
 impl Shard {
     /// For what ends before it is a job.
     pub(super) fn settle_now(self: &Rc<Self>, ticket: Ticket, ending: Ending) {
+        if !self.shared.lanes.begin(self.index, &ticket) {
+            self.acknowledge(Ack { ticket, settled: false });
+            return;
+        }
         let shard = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let settled = shard.settle(&ticket, ending).await;

@@ -23,7 +23,7 @@ impl Shard {
         route.gate.enter_again().await;
     }
 
-    /// Ends early when the sleeper's lane is given back; when others are, it sleeps on.
+    /// Ends early when the sleeper may not go on, for its lane ends; when others do, it sleeps on.
     pub(super) async fn sleep(&self, ticket: &Ticket, pause: Duration) {
         let over = tokio::time::sleep(pause);
         tokio::pin!(over);
@@ -39,7 +39,7 @@ impl Shard {
         }
     }
 
-    /// Lanes were closed: what waits of them unstarted is dropped, what is started goes on to its end.
+    /// Lanes end: what waits of them and will not begin is dropped, the rest goes on to its end.
     pub(super) fn sweep(self: &Rc<Self>) {
         let keep = |job: &Job| self.shared.lanes.is_live(&job.ticket);
         let mut dropped = self.queues.borrow_mut().sweep(keep);

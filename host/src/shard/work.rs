@@ -1,6 +1,7 @@
 //! What passes between the poll threads and the shards.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 
 use crate::domain::record::Record;
@@ -60,33 +61,141 @@ impl AckBoxes {
     }
 }
 
-/// Which lanes are live: slot → epoch, 0 while the lane is being given back or is nobody's. Written by poll
-/// threads, read by shards before each start of an attempt; a relaxed load of a line that rarely changes.
+/// Which lanes are live, and up to where those are that end. Poll threads write it, shards ask before each attempt.
+///
+/// What ends settled behind a message that never began is done again by the next owner, for a commit is a prefix. So a
+/// lane that ends goes on below the highest offset that any shard has begun, and nothing is begun above it.
 pub struct LaneTable {
+    /// Slot → epoch; 0 while the lane ends or is nobody's. A line that rarely changes.
     epochs: Box<[AtomicU32]>,
+    /// For each shard, which alone raises it: slot → one above the highest offset that it has begun.
+    begun: Box<[Box<[AtomicI64]>]>,
+    /// Lanes that end.
+    ending: Mutex<HashMap<u32, Ending>>,
+}
+
+/// What may still begin of a lane that ends.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    epoch: u32,
+    /// Offsets below it.
+    end: i64,
 }
 
 /// Lanes that one process may hold.
 pub const LANES_MAX: usize = 16_384;
 
-impl Default for LaneTable {
-    fn default() -> Self {
-        Self { epochs: (0..LANES_MAX).map(|_| AtomicU32::new(0)).collect() }
+impl LaneTable {
+    pub fn new(shards: usize) -> Self {
+        let begun = || (0..LANES_MAX).map(|_| AtomicI64::new(0)).collect();
+        Self {
+            epochs: (0..LANES_MAX).map(|_| AtomicU32::new(0)).collect(),
+            begun: (0..shards).map(|_| begun()).collect(),
+            ending: Mutex::default(),
+        }
+    }
+
+    pub fn open(&self, lane: u32, epoch: u32) {
+        assert_ne!(epoch, 0, "0 means nobody's");
+        self.ending().remove(&lane);
+        for begun in &self.begun {
+            begun[lane as usize].store(0, Ordering::SeqCst);
+        }
+        self.epochs[lane as usize].store(epoch, Ordering::SeqCst);
+    }
+
+    /// From now on nothing of this lane is begun but what lies below something that was.
+    pub fn end(&self, lane: u32) {
+        // Who finds the epoch gone waits here for the end.
+        let mut ending = self.ending();
+        let epoch = self.epochs[lane as usize].swap(0, Ordering::SeqCst);
+        if epoch != 0 {
+            let begun = self.begun.iter().map(|it| it[lane as usize].load(Ordering::SeqCst));
+            ending.insert(lane, Ending { epoch, end: begun.max().unwrap_or(0) });
+        }
+    }
+
+    /// From now on nothing of this lane is begun.
+    pub fn close(&self, lane: u32) {
+        let mut ending = self.ending();
+        self.epochs[lane as usize].store(0, Ordering::SeqCst);
+        ending.remove(&lane);
+    }
+
+    /// Whether it may begin, or go on.
+    pub fn is_live(&self, ticket: &Ticket) -> bool {
+        self.epochs[ticket.lane as usize].load(Ordering::SeqCst) == ticket.epoch || self.is_below_end(ticket)
+    }
+
+    /// To be asked by the shard right before it begins: true is noted, and what lies below will be done too.
+    pub fn begin(&self, shard: u32, ticket: &Ticket) -> bool {
+        let begun = &self.begun[shard as usize][ticket.lane as usize];
+        if begun.load(Ordering::Relaxed) <= ticket.offset {
+            // Before the epoch is looked at, as `end` takes the epoch before it looks here: one of the two sees
+            // the other, in one order of all (SeqCst).
+            begun.store(ticket.offset + 1, Ordering::SeqCst);
+        }
+        self.is_live(ticket)
+    }
+
+    fn is_below_end(&self, ticket: &Ticket) -> bool {
+        let ending = self.ending();
+        ending.get(&ticket.lane).is_some_and(|it| it.epoch == ticket.epoch && ticket.offset < it.end)
+    }
+
+    fn ending(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Ending>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl LaneTable {
-    pub fn open(&self, lane: u32, epoch: u32) {
-        assert_ne!(epoch, 0, "0 means nobody's");
-        self.epochs[lane as usize].store(epoch, Ordering::Release);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(epoch: u32, offset: i64) -> Ticket {
+        Ticket { group: 0, lane: 3, epoch, offset, bytes: 0 }
     }
 
-    /// From now on nothing of this lane is started.
-    pub fn close(&self, lane: u32) {
-        self.epochs[lane as usize].store(0, Ordering::Release);
+    /// S67: a lane that ends goes on below what has begun, on whichever shard, and begins nothing above it.
+    #[test]
+    fn a_lane_that_ends_leaves_no_hole() {
+        let table = LaneTable::new(2);
+        assert!(!table.begin(0, &ticket(7, 0)), "nobody's");
+        table.open(3, 7);
+        assert!(table.begin(0, &ticket(7, 10)) && table.begin(1, &ticket(7, 20)));
+        table.end(3);
+        table.end(3);
+        assert!(table.is_live(&ticket(7, 20)) && table.begin(0, &ticket(7, 15)));
+        assert!(!table.begin(0, &ticket(7, 21)) && !table.is_live(&ticket(7, 21)));
+        assert!(!table.is_live(&ticket(6, 5)), "of an older epoch");
+        table.close(3);
+        assert!(!table.is_live(&ticket(7, 15)));
+        table.open(3, 8);
+        table.end(3);
+        assert!(!table.is_live(&ticket(8, 0)), "what an older epoch had begun is forgotten");
     }
 
-    pub fn is_live(&self, ticket: &Ticket) -> bool {
-        self.epochs[ticket.lane as usize].load(Ordering::Acquire) == ticket.epoch
+    /// Whatever the threads' order: what was begun is below the end, and what is refused is not.
+    #[test]
+    fn shards_and_the_end_agree() {
+        for _ in 0..200 {
+            let table = LaneTable::new(2);
+            table.open(3, 7);
+            let began: Vec<Vec<bool>> = std::thread::scope(|it| {
+                let shard = |shard: u32| {
+                    let table = &table;
+                    move || -> Vec<bool> {
+                        let mine = (0..200).filter(move |it| it % 2 == shard);
+                        mine.map(|it| table.begin(shard, &ticket(7, i64::from(it)))).collect()
+                    }
+                };
+                let shards = [it.spawn(shard(0)), it.spawn(shard(1))];
+                table.end(3);
+                shards.map(|it| it.join().unwrap_or_default()).into()
+            });
+            for (at, began) in began[0].iter().zip(&began[1]).flat_map(|it| [*it.0, *it.1]).enumerate() {
+                assert_eq!(began, table.is_live(&ticket(7, at as i64)), "{at}");
+            }
+        }
     }
 }

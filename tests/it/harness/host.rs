@@ -75,6 +75,13 @@ impl Setup {
         self
     }
 
+    /// With files of its own, which no other host of the test writes.
+    #[must_use]
+    pub fn apart(mut self, name: &str) -> Self {
+        self.dir.push(name);
+        self
+    }
+
     /// Writes the files; the path of the main one.
     pub fn write(&self) -> PathBuf {
         let apps = self.dir.join("apps");

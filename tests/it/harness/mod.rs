@@ -2,6 +2,7 @@
 
 mod broker;
 mod case;
+pub mod churn;
 mod host;
 pub mod http;
 mod kafka;
