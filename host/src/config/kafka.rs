@@ -61,6 +61,7 @@ const OURS: &[(&str, &str)] = &[
     ("group.id", "write `groups`, each with its `name`"),
     ("group.instance.id", "two hosts with one configuration would be the same member"),
     ("group.protocol", "drover follows the classic protocol"),
+    ("heartbeat.interval.ms", "the time is chosen for short hand-overs"),
     ("isolation.level", "it is always `read_committed`"),
     ("linger.ms", "the time is chosen for full batches"),
     ("message.max.bytes", "write `body-mb` in `gateway`"),

@@ -23,6 +23,9 @@ use super::context::GroupContext;
 use super::{ClientSettings, Error};
 use crate::domain::headers;
 
+/// 3 s by default: that was the pause of a partition that changes its owner.
+const HEARTBEAT_MS: &str = "500";
+
 /// How this member behaves in its group.
 #[derive(Clone, Debug)]
 pub struct GroupSettings {
@@ -105,6 +108,8 @@ impl GroupConsumer {
         }
         config.set("partition.assignment.strategy", "cooperative-sticky");
         config.set("session.timeout.ms", settings.session_timeout_ms.to_string());
+        // By these the members learn that somebody came or left; until then nobody reads what is to be handed over.
+        config.set("heartbeat.interval.ms", HEARTBEAT_MS);
         config.set("enable.auto.commit", "false");
         config.set("enable.auto.offset.store", "false");
         // Where to begin is resolved before each assignment; this acts when the log was cut below us.
