@@ -7,6 +7,47 @@ use serde::de::DeserializeOwned;
 use crate::typed_config;
 use crate::{Error, Result};
 
+/// All settings at hand: what a plugin reads them from that also runs without a component.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    entries: Vec<(String, String)>,
+}
+
+impl Config {
+    /// Those that the host has for this plugin.
+    pub fn of_host() -> Self {
+        Self { entries: config_all() }
+    }
+
+    /// One setting as text; none where it is not set.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.entries.iter().find(|(own, _)| own == key).map(|(_, value)| value.as_str())
+    }
+
+    /// A list of plain words, with commas or as a JSON array.
+    pub fn list(&self, key: &str) -> Option<Vec<String>> {
+        Some(split_list(self.get(key)?))
+    }
+
+    /// As [`refuse_unknown`].
+    ///
+    /// Errors: name the unknown key and the known ones.
+    pub fn refuse_unknown(&self, known: &[&str]) -> Result<()> {
+        match self.entries.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+            None => Ok(()),
+            Some((key, _)) => {
+                Err(Error::retry(format!("unknown setting `{key}`: known are {}", known.join(", "))))
+            }
+        }
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Config {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        Self { entries: entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect() }
+    }
+}
+
 /// One setting as text; none where it is not set.
 pub fn config_get(key: &str) -> Option<String> {
     #[cfg(target_family = "wasm")]
@@ -41,12 +82,7 @@ pub fn config_list(key: &str) -> Option<Vec<String>> {
 ///
 /// Errors: name the unknown key and the known ones.
 pub fn refuse_unknown(known: &[&str]) -> Result<()> {
-    match config_all().into_iter().find(|(key, _)| !known.contains(&key.as_str())) {
-        None => Ok(()),
-        Some((key, _)) => {
-            Err(Error::retry(format!("unknown setting `{key}`: known are {}", known.join(", "))))
-        }
-    }
+    Config::of_host().refuse_unknown(known)
 }
 
 pub(crate) fn split_list(text: &str) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Passing a message on as it came: which request, and which of its headers the service gets to see. Shared by
 //! the plugins that do so.
 
-use crate::config::{config_get, config_list};
+use crate::config::Config;
 use crate::headers::Headers;
 use crate::{Method, Request, Result};
 
@@ -33,11 +33,18 @@ impl PassOn {
     ///
     /// Errors: an unknown method.
     pub fn from_config() -> Result<Self> {
+        Self::of(&Config::of_host())
+    }
+
+    /// The same from settings at hand.
+    ///
+    /// Errors: an unknown method.
+    pub fn of(config: &Config) -> Result<Self> {
         Ok(Self {
-            method: config_get("method").map_or(Ok(Method::Post), |name| Method::from_name(&name))?,
-            path: config_get("path"),
-            content_type: config_get("content-type"),
-            forward_headers: ForwardHeaders::from_config("forward-headers"),
+            method: config.get("method").map_or(Ok(Method::Post), Method::from_name)?,
+            path: config.get("path").map(str::to_string),
+            content_type: config.get("content-type").map(str::to_string),
+            forward_headers: ForwardHeaders::of(config, "forward-headers"),
         })
     }
 
@@ -88,10 +95,15 @@ pub enum ForwardHeaders {
 impl ForwardHeaders {
     /// From a setting: `on`, `off`, or a list of names; absent is `on`.
     pub fn from_config(key: &str) -> Self {
-        match config_get(key).as_deref() {
+        Self::of(&Config::of_host(), key)
+    }
+
+    /// The same from settings at hand.
+    pub fn of(config: &Config, key: &str) -> Self {
+        match config.get(key) {
             None | Some("on" | "true" | "") => Self::All,
             Some("off" | "false") => Self::None,
-            Some(_) => Self::Only(config_list(key).unwrap_or_default()),
+            Some(_) => Self::Only(config.list(key).unwrap_or_default()),
         }
     }
 

@@ -188,6 +188,58 @@ fn each_command_has_its_own_plugins() {
     );
 }
 
+/// S5: native twins stand where components do: they deliver, show in the list, and cannot be uploaded over.
+#[test]
+fn native_twins_deliver() {
+    let (case, first, second) = (Case::new(), Service::ok(), Service::ok());
+    let topic = case.topic("orders", 1);
+    let plugins = "plugins:\n- name: native:forward\n  config: {path: /in, content-type: text/plain}";
+    let keys = "handler: native:forward\nselector: native:round-robin";
+    let app = app_of(&[first.address(), second.address()], keys);
+    let host = case.host().main(plugins).reads(&topic, "").app("shop", &app).start();
+    case.produce(&topic, (0..10).map(|it| Send::command("pay").value(it.to_string()).header("x-one", "1")));
+    case.committed(&topic, &[10]);
+    let runs: Vec<_> = host.control().plugins().into_iter().map(|it| (it.name, it.kind, it.digest)).collect();
+    let shown = |name: &str, kind| (name.to_owned(), kind, name.to_owned());
+    assert_eq!(runs, [shown("native:forward", "handler"), shown("native:round-robin", "selector")]);
+    let upload = drover::control::Upload {
+        name: "native:forward".to_owned(),
+        bytes: std::fs::read(guests::ECHO).unwrap().into(),
+        by: "test".to_owned(),
+    };
+    match host.block_on(host.control().upload(upload)) {
+        Err(drover::control::UploadError::Refused(why)) => {
+            assert!(why.contains("compiled into the host"), "{why}")
+        }
+        other => panic!("{other:?}"),
+    }
+    host.stop();
+    assert_eq!((first.count(), second.count()), (5, 5));
+    for it in first.requests().iter().chain(&second.requests()) {
+        assert_eq!(
+            (it.path.as_str(), it.said("content-type"), it.said("x-one")),
+            ("/in", "text/plain".to_owned(), "1".to_owned())
+        );
+    }
+}
+
+/// S5, S6: wrong settings of a native twin refuse the start, in the words of the component's.
+#[test]
+fn a_native_twin_refuses_wrong_settings() {
+    let (case, service) = (Case::new(), Service::ok());
+    let topic = case.topic("orders", 1);
+    for (name, at_it) in
+        [("native:forward", "config: {method: PUSH}"), ("native:json-rpc-errno", "config: {method: PUT}")]
+    {
+        let plugins = format!("plugins:\n- name: {name}\n  {at_it}");
+        let keys = format!("handler: {name}");
+        let started =
+            case.host().main(&plugins).reads(&topic, "").app("shop", &service.app(&keys)).try_start();
+        let error = started.err().map_or_else(String::new, |it| format!("{it:#}"));
+        assert!(error.contains("its init says") && error.contains(name), "{error}");
+    }
+}
+
 /// S3, S27: a handler sees everything there is to know of a message.
 #[test]
 fn a_handler_sees_every_field() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{Admin, COMPONENT_BYTES_MAX, Operator, Shared};
 use crate::control::{PluginInfo, Upload, UploadError};
+use crate::domain::plugin::check_upload_name;
 use crate::web::answer::{self, Refusal};
 use crate::web::body;
 
@@ -46,7 +47,7 @@ pub async fn upload(State(admin): Shared, Path(name): Path<String>, request: Req
 
 async fn carry_out(admin: &Admin, name: String, request: Request) -> Result<Response, Refusal> {
     let control = admin.control()?;
-    check_name(&name)?;
+    check_upload_name(&name).map_err(Refusal::bad)?;
     let _place = admin.inner.uploads.try_acquire().map_err(|_| {
         Refusal::later(StatusCode::SERVICE_UNAVAILABLE, "other uploads are under way: try again", 5)
     })?;
@@ -68,16 +69,6 @@ async fn carry_out(admin: &Admin, name: String, request: Request) -> Result<Resp
         "generation": uploaded.generation,
     });
     Ok(answer::json(StatusCode::OK, &shown))
-}
-
-fn check_name(name: &str) -> Result<(), Refusal> {
-    let good = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
-    if (1..=64).contains(&name.len()) && name.bytes().all(good) {
-        return Ok(());
-    }
-    let text =
-        format!("{name:?} is no name for a plugin: 1 to 64 letters, digits, dashes, dots, underscores");
-    Err(Refusal::bad(text))
 }
 
 /// What is no WASM at all needs no compiler to be told.

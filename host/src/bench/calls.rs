@@ -12,13 +12,14 @@ use bytes::Bytes;
 
 use super::machine::thread_cpu_ns;
 use super::rows::{Limit, Row};
-use crate::domain::exchange::{Method, Request, Response};
-use crate::domain::headers::{self, Headers};
+use crate::domain::exchange::Response;
+use crate::domain::headers;
 use crate::domain::message::Message;
+use crate::domain::plugin::{NATIVE, STANDARD};
 use crate::domain::record::Record;
 use crate::plugin::{
     AppView, Call, Code, Engine, Handler, Load, Pick, Plugin, Selector, ServerView, Settings, Stopped,
-    StoppedKind, compile, standard,
+    StoppedKind, compile, native, standard,
 };
 use crate::wire;
 
@@ -67,9 +68,14 @@ impl Case {
 /// Measures them all; `lasting` is the length of a round.
 pub fn rows(lasting: Duration) -> anyhow::Result<Vec<Row>> {
     let engine = Engine::new().map_err(|it| anyhow::anyhow!("{it:#}")).context("the plugin engine")?;
-    let mut cases = vec![native_handler_case()?, handler_case(&engine)?, judge_case(&engine)?];
-    for selector in SELECTORS {
-        cases.push(selector_case(&engine, selector)?);
+    let mut cases = Vec::new();
+    for (plugin, case_of) in plugins() {
+        cases.push(case_of(&engine, plugin)?);
+        let twin = format!("{NATIVE}{plugin}");
+        if STANDARD.iter().any(|it| it.0 == twin) {
+            // What is promised is the component's cost.
+            cases.push(Case { gate: None, ..case_of(&engine, &twin)? });
+        }
     }
     for case in &mut cases {
         case.round(lasting)?;
@@ -80,15 +86,26 @@ pub fn rows(lasting: Duration) -> anyhow::Result<Vec<Row>> {
             case.round(lasting)?;
         }
     }
-    let native_ns = cases.first().map_or(1.0, |it| it.best_ns);
     Ok(cases
-        .into_iter()
+        .iter()
         .map(|it| {
-            let row = Row::of(it.name, "µs", vec![it.best_ns / 1e3]);
-            let row = row.beside(format!("{:.1} × native handler", it.best_ns / native_ns));
+            let row = Row::of(it.name.clone(), "µs", vec![it.best_ns / 1e3]);
+            let twin = cases.iter().find(|at| at.name == it.name.replacen(", ", &format!(", {NATIVE}"), 1));
+            let row = match twin {
+                Some(twin) => row.beside(format!("{:.1} × native twin", it.best_ns / twin.best_ns)),
+                None => row,
+            };
             Row { gate: it.gate, ..row }
         })
         .collect())
+}
+
+type CaseOf = fn(&Engine, &str) -> anyhow::Result<Case>;
+
+/// What is called, and how; each beside its native twin where it has one.
+fn plugins() -> impl Iterator<Item = (&'static str, CaseOf)> {
+    let handlers: [(&str, CaseOf); 2] = [("forward", handler_case), ("json-rpc-errno", judge_case)];
+    handlers.into_iter().chain(SELECTORS.iter().map(|it| (*it, selector_case as CaseOf)))
 }
 
 /// 1 KB and four headers.
@@ -114,30 +131,10 @@ fn call_of(message: &Rc<Message>) -> Call {
     Call { message: Some(Rc::clone(message)), attempt: 1, remaining_ms: 10_000, ..Call::default() }
 }
 
-/// What `forward` does, without a sandbox: the yardstick.
-fn native_handler_case() -> anyhow::Result<Case> {
-    let message = message()?;
-    let handler: Box<dyn Fn(&Message) -> Request> = Box::new(|message| {
-        let mut block = Vec::with_capacity(message.headers.len());
-        for header in Headers::new(&message.headers) {
-            if !header.name.eq_ignore_ascii_case(b"connection") && !header.name.eq_ignore_ascii_case(b"host")
-            {
-                headers::push(&mut block, header.name, header.value);
-            }
-        }
-        let body = message.value.clone().unwrap_or_default();
-        Request { method: Method::Post, path: None, headers: block, body, timeout_ms: None }
-    });
-    Ok(Case::new("native handler, 1 KB, 4 headers", move || {
-        std::hint::black_box(handler(std::hint::black_box(&message)));
-        Ok(())
-    }))
-}
-
-fn handler_case(engine: &Engine) -> anyhow::Result<Case> {
-    let (message, start) = (message()?, starter(engine, "forward", handler)?);
+fn handler_case(engine: &Engine, name: &str) -> anyhow::Result<Case> {
+    let (message, start) = (message()?, starter(engine, name, handler)?);
     let mut handler = start()?;
-    let case = Case::new("handler call, forward, 1 KB, 4 headers", move || {
+    let case = Case::new(format!("handler call, {name}, 1 KB, 4 headers"), move || {
         match handler.handle(&message, "group", 1_700_000_000_001, call_of(&message)) {
             Ok(handled) => drop(std::hint::black_box(handled)),
             Err(stopped) => handler = again(&stopped, &start)?,
@@ -147,8 +144,8 @@ fn handler_case(engine: &Engine) -> anyhow::Result<Case> {
     Ok(case.gate_us(1.2))
 }
 
-fn judge_case(engine: &Engine) -> anyhow::Result<Case> {
-    let (message, start) = (message()?, starter(engine, "json-rpc-errno", handler)?);
+fn judge_case(engine: &Engine, name: &str) -> anyhow::Result<Case> {
+    let (message, start) = (message()?, starter(engine, name, handler)?);
     let mut handler = start()?;
     let response = Response {
         status: 200,
@@ -157,7 +154,7 @@ fn judge_case(engine: &Engine) -> anyhow::Result<Case> {
         took_ms: 1,
         retry_after_ms: None,
     };
-    Ok(Case::new("judge call, json-rpc-errno", move || {
+    Ok(Case::new(format!("judge call, {name}"), move || {
         match handler.judge(&message, "10.0.0.1:8080", &response, call_of(&message)) {
             Ok(verdict) => drop(std::hint::black_box(verdict.context("no verdict")?)),
             Err(stopped) => handler = again(&stopped, &start)?,
@@ -209,14 +206,19 @@ fn tell(selector: &mut Selector) -> anyhow::Result<()> {
     selector.update(&app).map_err(|it| anyhow::anyhow!("{it}"))
 }
 
-/// Compiles a standard plugin; gives what makes an instance of it.
+/// Compiles a standard plugin, or takes a native twin; gives what makes an instance of it.
 fn starter<T>(
     engine: &Engine,
     name: &str,
     start: fn(&Engine, &Plugin) -> anyhow::Result<T>,
 ) -> anyhow::Result<impl Fn() -> anyhow::Result<T> + use<T>> {
-    let bytes = standard::component(name).with_context(|| format!("there is no plugin {name}"))?;
-    let plugin = compile(engine, name, bytes, Settings::default())?;
+    let plugin = match native(engine, name, name, Settings::default()) {
+        Some(twin) => twin?,
+        None => {
+            let bytes = standard::component(name).with_context(|| format!("there is no plugin {name}"))?;
+            compile(engine, name, bytes, Settings::default())?
+        }
+    };
     let engine = engine.clone();
     Ok(move || start(&engine, &plugin))
 }
@@ -240,4 +242,21 @@ fn selector(engine: &Engine, plugin: &Plugin) -> anyhow::Result<Selector> {
     let mut selector = code.start(engine, plugin).map_err(|it| anyhow::anyhow!("{it}"))?;
     tell(&mut selector)?;
     Ok(selector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S194: what a call of a plugin costs stands beside what its native twin costs.
+    #[test]
+    fn a_call_is_measured_beside_its_native_twin() {
+        let rows = rows(Duration::from_micros(50)).unwrap();
+        for plugin in ["forward", "json-rpc-errno", "round-robin", "random", "weighted", "least-loaded"] {
+            let of = |name: String| rows.iter().find(|it| it.name.contains(&name)).unwrap();
+            assert!(of(format!(", {NATIVE}{plugin}")).gate.is_none());
+            let component = of(format!(", {plugin}"));
+            assert!(component.beside.contains("native twin"), "{}", component.name);
+        }
+    }
 }

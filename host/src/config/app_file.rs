@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::types::{
-    Address, AllowedHost, AtOnce, Attempts, GroupName, Limit, Millis, Name, OrShort, Scalar, ShortForm,
-    TopicName, UrlPath, Within,
+    Address, AllowedHost, AtOnce, Attempts, GroupName, Limit, Millis, Name, OrShort, PluginName, Scalar,
+    ShortForm, TopicName, UrlPath, Within,
 };
 use crate::domain::app::{OnPluginFailure, OnSelectorFailure, Order, Protocol};
 use crate::domain::outcome::SuccessRule;
@@ -26,9 +26,9 @@ macro_rules! with_policy {
             /// Path of the requests, where the handler names none. Default: `/`.
             pub path: Option<UrlPath>,
             /// Plugin that makes the request of a message. Default: `forward`.
-            pub handler: Option<Name>,
+            pub handler: Option<PluginName>,
             /// Plugin that chooses the server. Default: `round-robin`.
-            pub selector: Option<Name>,
+            pub selector: Option<PluginName>,
             /// Which answers are a success: `2xx`, `200`, `errno` (200 and a JSON `errno` of 0), or
             /// `{json: /pointer, equals: value}`. Default: `2xx`.
             pub success: Option<OrShort<Success>>,
@@ -69,8 +69,8 @@ macro_rules! with_policy {
 #[derive(Clone, Copy)]
 pub(super) struct Policy<'a> {
     pub(super) path: Option<&'a UrlPath>,
-    pub(super) handler: Option<&'a Name>,
-    pub(super) selector: Option<&'a Name>,
+    pub(super) handler: Option<&'a PluginName>,
+    pub(super) selector: Option<&'a PluginName>,
     pub(super) success: Option<&'a Success>,
     pub(super) retry: &'a Retry,
     pub(super) timeout_ms: Option<Millis>,

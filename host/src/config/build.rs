@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::app_file::{AppFile, Command, Policy, Success};
-use super::types::{AtOnce, Limit, Millis, Name};
+use super::types::{AtOnce, Limit, Millis, Name, PluginName};
 use super::{Config, Files, Group};
 use crate::domain::app::{App, OnPluginFailure, OnSelectorFailure, Protocol, Route};
 use crate::domain::outcome::SuccessRule;
@@ -81,7 +81,7 @@ impl<'a> Builder<'a, '_> {
             path: policy.path.map_or("/", |it| it.as_str()).to_owned(),
             server_type: file.server_type.clone(),
             servers,
-            selector: policy.selector.map_or("round-robin", Name::as_str).into(),
+            selector: policy.selector.map_or("round-robin", PluginName::as_str).into(),
             on_selector_failure: file.on_selector_failure.unwrap_or(OnSelectorFailure::Builtin),
             success: success(policy.success),
             server_concurrency: file.server_concurrency.map_or(1_024, AtOnce::get) as u32,
@@ -187,11 +187,11 @@ impl<'a> Builder<'a, '_> {
 }
 
 fn route(app: &Arc<App>, matcher: &Matcher, own: Policy<'_>, of_app: Policy<'_>, group: &Group) -> Route {
-    let either = |own, of_app| -> Option<&Name> { Option::or(own, of_app) };
+    let either = |own, of_app| -> Option<&PluginName> { Option::or(own, of_app) };
     Route {
         name: format!("{}/{matcher}", app.name).into(),
         app: app.clone(),
-        handler: either(own.handler, of_app.handler).map_or("forward", Name::as_str).into(),
+        handler: either(own.handler, of_app.handler).map_or("forward", PluginName::as_str).into(),
         selector: either(own.selector, None).map_or_else(|| app.selector.clone(), |it| it.as_str().into()),
         success: own.success.map_or_else(|| app.success.clone(), |it| it.0.clone()),
         path: own.path.map(|it| it.as_str().to_owned()),

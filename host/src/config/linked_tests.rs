@@ -18,6 +18,39 @@ error: there is no plugin `forwrd`
     );
 }
 
+/// S5: native twins are known by name, take settings, and have no limits.
+#[test]
+fn native_plugins() {
+    let apps = "servers: [s:1]\ncommands: [a, {match: b, handler: mine}]\nhandler: native:forward\nselector: native:random\n";
+    let main = "groups: [{name: g, topics: [orders]}]\nplugins:\n  - {name: native:forward, config: {path: /in}}\n  - {name: mine, use: native:json-rpc-errno}\n";
+    expect(&[("apps/a.yaml", apps), ("drover.yaml", main)], "");
+    let main = "groups: [{name: g, topics: [orders]}]\nplugins:\n  - {name: native:forward, limits: {cpu-ms: 5}}\n  - {name: native:mine, use: forward}\n";
+    let apps = "servers: [s:1]\ncommands: [a]\nhandler: native:forwrd\n";
+    expect(
+        &[("apps/a.yaml", apps), ("drover.yaml", main)],
+        "\
+error: `limits` of `native:forward`, which is compiled into the host
+ --> c/drover.yaml:3:28
+  |
+3 |   - {name: native:forward, limits: {cpu-ms: 5}}
+  |                            ^^^^^^
+  = help: remove `limits`, or take the component, without `native:`
+error: `native:mine` is no native plugin
+ --> c/drover.yaml:4:12
+  |
+4 |   - {name: native:mine, use: forward}
+  |            ^^^^^^^^^^^
+  = help: choose a name without `native:`
+error: there is no plugin `native:forwrd`
+ --> c/apps/a.yaml:3:10
+  |
+3 | handler: native:forwrd
+  |          ^^^^^^^^^^^^^
+  = help: did you mean `native:forward`?
+",
+    );
+}
+
 #[test]
 fn unknown_plugin_of_a_command() {
     expect(
@@ -43,7 +76,7 @@ error: `weighted` is a selector, and here a handler is wanted
   |
 3 | handler: weighted
   |          ^^^^^^^^
-  = help: one of `forward`, `json-rpc-errno`, `cloudevents`, `webhook`, `reshape`
+  = help: one of `forward`, `json-rpc-errno`, `cloudevents`, `webhook`, `reshape`, `native:forward`, `native:json-rpc-errno`
 ",
     );
 }
@@ -61,7 +94,7 @@ error: `mine` is a handler, and here a selector is wanted
   |
 3 | selector: mine
   |           ^^^^
-  = help: one of `round-robin`, `weighted`, `random`, `least-loaded`, `consistent-hash`
+  = help: one of `round-robin`, `weighted`, `random`, `least-loaded`, `consistent-hash`, `native:round-robin`, `native:random`, `native:weighted`, `native:least-loaded`
 ",
     );
 }

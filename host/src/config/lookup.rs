@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Group;
 use super::app_file::{AppFile, Discover, ServerEntry};
 use super::build::{AppSource, Builder};
-use super::types::{Name, OrShort};
+use super::types::{OrShort, PluginName};
 use crate::domain::app::{Server, ServerSource};
 use crate::domain::plugin::{KnownPlugin, PluginKind};
 use crate::yaml::{Cursor, did_you_mean};
@@ -37,7 +37,7 @@ impl<'a> Builder<'a, '_> {
         groups
     }
 
-    pub(super) fn plugin(&mut self, name: Option<&Name>, kind: PluginKind, at: Cursor<'_>) {
+    pub(super) fn plugin(&mut self, name: Option<&PluginName>, kind: PluginKind, at: Cursor<'_>) {
         let Some(name) = name.filter(|_| self.context.sound) else { return };
         let of_kind = |it: &&KnownPlugin| it.kind.is_none_or(|it| it == kind);
         let candidates = self.context.known.iter().filter(of_kind).map(|it| &*it.name);

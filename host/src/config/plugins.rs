@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::types::{Name, Scalar, Within};
-use crate::domain::plugin::{KnownPlugin, STANDARD};
+use super::types::{PluginName, Scalar, Within};
+use crate::domain::plugin::{KnownPlugin, NATIVE, STANDARD};
 use crate::yaml::{Cursor, Problem, did_you_mean};
 
 /// A plugin by its name: a component of one's own, or a standard plugin with settings.
@@ -15,10 +15,10 @@ use crate::yaml::{Cursor, Problem, did_you_mean};
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Plugin {
     /// What routes call it. A standard plugin's own name gives that one its settings. Required.
-    pub name: Name,
-    /// The standard plugin it is; in place of `file`.
+    pub name: PluginName,
+    /// The standard plugin it is, or its native twin (`native:forward`); in place of `file`.
     #[serde(rename = "use")]
-    pub standard: Option<Name>,
+    pub standard: Option<PluginName>,
     /// The component it is, relative to this file; in place of `use`.
     pub file: Option<PathBuf>,
     /// The plugin's own settings.
@@ -108,5 +108,24 @@ pub(super) fn check(plugins: &[Plugin], at: Cursor<'_>, problems: &mut Vec<Probl
             }
             _ => {}
         }
+        check_native(plugin, here, problems);
+    }
+}
+
+/// Names that begin with `native:` are the host's own, and what is compiled into it has no limits.
+fn check_native(plugin: &Plugin, at: Cursor<'_>, problems: &mut Vec<Problem>) {
+    let name = plugin.name.as_str();
+    let is_standard = STANDARD.iter().any(|it| it.0 == name);
+    if name.starts_with(NATIVE) && !is_standard && (plugin.standard.is_some() || plugin.file.is_some()) {
+        let message = format!("`{name}` is no native plugin");
+        problems
+            .push(Problem::error(at.key("name").place(), message).help("choose a name without `native:`"));
+    }
+    if let Some(standard) = plugin.standard_name().filter(|it| it.starts_with(NATIVE))
+        && plugin.limits != PluginLimits::default()
+    {
+        let message = format!("`limits` of `{standard}`, which is compiled into the host");
+        let help = "remove `limits`, or take the component, without `native:`";
+        problems.push(Problem::error(at.key("limits").key_place(), message).help(help));
     }
 }

@@ -13,6 +13,7 @@ use serde::de::{self, DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::app::HostPattern;
+use crate::domain::plugin::NATIVE;
 use crate::domain::secret::Secret;
 use crate::yaml::TEXT_OR_KEYS;
 
@@ -166,8 +167,12 @@ inline_schema!(Limit, {"type": "integer", "minimum": 1, "maximum": 4_294_967_295
 inline_schema!(Attempts, {"anyOf": [{"type": "integer", "minimum": 1}, {"const": -1}]});
 
 text_type!(
-    /// Name of an app, a plugin, a credential.
+    /// Name of an app, a credential.
     Name, |it| word(it, 100, "._-"), {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,100}$"}
+);
+text_type!(
+    /// Name of a plugin, `native:…` for a twin that is compiled into the host.
+    PluginName, plugin_name, {"type": "string", "pattern": "^(native:)?[A-Za-z0-9._-]{1,100}$"}
 );
 text_type!(
     /// Name of a consumer group; `group:topic` is usual (S52).
@@ -231,6 +236,10 @@ fn word(text: &str, most: usize, signs: &str) -> Result<(), String> {
         None if text.len() > most => Err(format!("the name is too long\n{help}")),
         None => Ok(()),
     }
+}
+
+fn plugin_name(text: &str) -> Result<(), String> {
+    word(text.strip_prefix(NATIVE).unwrap_or(text), 100, "._-")
 }
 
 fn topic(text: &str) -> Result<(), String> {

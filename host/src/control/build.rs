@@ -51,7 +51,7 @@ pub struct PluginSource {
 
 #[derive(Clone, Debug)]
 pub enum Component {
-    /// A standard plugin, by its name.
+    /// A standard plugin or a native twin, by its name.
     Standard(String),
     /// A file that was read.
     Bytes(Bytes),
@@ -79,6 +79,25 @@ impl Compiled {
         let plugin = Arc::new(plugin::compile(engine, name, component, settings.clone())?);
         self.by_source.insert(source, Arc::clone(&plugin));
         Ok(plugin)
+    }
+
+    /// The native twin of this name with these settings; none where there is no such.
+    fn native(
+        &mut self,
+        engine: &Engine,
+        name: &str,
+        twin: &str,
+        settings: &Settings,
+    ) -> Option<Result<Arc<Plugin>, plugin::Refusal>> {
+        let source = source_of(name, twin, settings);
+        if let Some(known) = self.by_source.get(&source) {
+            return Some(Ok(Arc::clone(known)));
+        }
+        let made = plugin::native(engine, name, twin, settings.clone())?.map(Arc::new);
+        if let Ok(plugin) = &made {
+            self.by_source.insert(source, Arc::clone(plugin));
+        }
+        Some(made)
     }
 
     /// One that was compiled elsewhere.
@@ -162,13 +181,22 @@ fn one(
     let source = desired.plugins.get(name);
     let settings = source.map(|it| it.settings.clone()).unwrap_or_default();
     let uploaded = ledger.active().find(|it| it.0 == name).map(|(_, it)| it.digest.clone());
+    let refused = |it: plugin::Refusal| format!("plugin {name}: {it}");
     let component = match (uploaded, source.map(|it| &it.component)) {
         (Some(digest), _) => ledger.component(name, &digest)?,
         (None, Some(Component::Bytes(bytes))) => bytes.clone(),
-        (None, Some(Component::Standard(standard))) => embedded(standard)?,
-        (None, None) => embedded(name)?,
+        (None, other) => {
+            let standard = match other {
+                Some(Component::Standard(standard)) => standard,
+                _ => name,
+            };
+            if let Some(native) = compiled.native(engine, name, standard, &settings) {
+                return native.map_err(refused);
+            }
+            embedded(standard)?
+        }
     };
-    compiled.get(engine, name, &component, &settings).map_err(|it| format!("plugin {name}: {it}"))
+    compiled.get(engine, name, &component, &settings).map_err(refused)
 }
 
 fn embedded(name: &str) -> Result<Bytes, String> {

@@ -16,7 +16,7 @@ pub use self::groups::{Groups, Roster, Wanted};
 pub use self::keeper::{Ask, Keeper, KeeperParts, Source};
 use crate::clock;
 use crate::domain::ledger::{Version, chunks_of, entries};
-use crate::domain::plugin::PluginKind;
+use crate::domain::plugin::{PluginKind, check_upload_name};
 use crate::plugin::{self, Engine};
 
 use crate::intake::GroupReport;
@@ -59,7 +59,7 @@ pub struct PluginInfo {
     pub name: String,
     /// `handler` or `selector`.
     pub kind: &'static str,
-    /// sha256 of the component, in hex.
+    /// sha256 of the component, in hex; of a native twin its name.
     pub digest: String,
     /// Routes that use it.
     pub used_by: Vec<String>,
@@ -176,7 +176,7 @@ impl Control {
     /// A refusal says what to do; the version that runs goes on.
     pub async fn upload(&self, upload: Upload) -> Result<Uploaded, UploadError> {
         let Upload { name, bytes, by } = upload;
-        check_name(&name)?;
+        check_upload_name(&name).map_err(UploadError::Refused)?;
         let digest = plugin::digest(&bytes);
         let running = self.running(&name).filter(|it| it.1 == digest);
         if let Some((kind, digest)) = running {
@@ -258,17 +258,6 @@ impl Control {
         self.inner.ask.send(Ask::Reload(answer)).await.map_err(|_| stopping())?;
         answered.await.map_err(|_| stopping())?
     }
-}
-
-/// A name that routes, topics' keys and addresses can carry.
-fn check_name(name: &str) -> Result<(), UploadError> {
-    let good = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
-    if (1..=64).contains(&name.len()) && name.bytes().all(good) {
-        return Ok(());
-    }
-    let text =
-        format!("{name:?} is no name for a plugin: 1 to 64 letters, digits, dashes, dots, underscores");
-    Err(UploadError::Refused(text))
 }
 
 fn used_by(live: &Live, plugin: &str) -> Vec<String> {

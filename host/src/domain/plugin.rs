@@ -26,7 +26,7 @@ pub struct KnownPlugin {
     pub kind: Option<PluginKind>,
 }
 
-/// Those that the binary brings along.
+/// Those that the binary brings along: components, and native twins of some of them (S5).
 pub const STANDARD: &[(&str, PluginKind)] = &[
     ("forward", PluginKind::Handler),
     ("json-rpc-errno", PluginKind::Handler),
@@ -38,7 +38,34 @@ pub const STANDARD: &[(&str, PluginKind)] = &[
     ("random", PluginKind::Selector),
     ("least-loaded", PluginKind::Selector),
     ("consistent-hash", PluginKind::Selector),
+    ("native:forward", PluginKind::Handler),
+    ("native:json-rpc-errno", PluginKind::Handler),
+    ("native:round-robin", PluginKind::Selector),
+    ("native:random", PluginKind::Selector),
+    ("native:weighted", PluginKind::Selector),
+    ("native:least-loaded", PluginKind::Selector),
 ];
+
+/// What the names of native twins begin with: compiled into the host, no component.
+pub const NATIVE: &str = "native:";
+
+/// A name that an upload may have: routes, topics' keys and addresses can carry it.
+///
+/// # Errors
+/// Say what to do.
+pub fn check_upload_name(name: &str) -> Result<(), String> {
+    if name.starts_with(NATIVE) {
+        return Err(format!(
+            "{name:?}: names that begin with `{NATIVE}` are compiled into the host and cannot be uploaded; \
+             choose another name, and name it in the route"
+        ));
+    }
+    let good = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
+    if (1..=64).contains(&name.len()) && name.bytes().all(good) {
+        return Ok(());
+    }
+    Err(format!("{name:?} is no name for a plugin: 1 to 64 letters, digits, dashes, dots, underscores"))
+}
 
 /// The standard ones as [`KnownPlugin`]s.
 pub fn standard() -> Vec<KnownPlugin> {

@@ -11,6 +11,7 @@ use wasmtime::component::types::ComponentItem;
 use super::engine::Engine;
 use super::guest::Limits;
 use super::handler::HandlerCode;
+use super::native::{self, Twin};
 use super::selector::SelectorCode;
 use crate::metrics::PluginMetrics;
 
@@ -60,7 +61,7 @@ pub struct Plugin {
     pub name: Arc<str>,
     /// Of this process, never used twice: what shards tell versions apart by.
     pub id: u64,
-    /// sha256 of the component, in hex.
+    /// sha256 of the component, in hex; of a native twin its name.
     pub digest: String,
     pub config: Arc<BTreeMap<String, String>>,
     pub limits: Limits,
@@ -121,12 +122,38 @@ pub fn compile(engine: &Engine, name: &str, bytes: &[u8], settings: Settings) ->
     look(bytes)?;
     let component =
         Component::new(engine.inner(), bytes).map_err(|it| Refusal::Invalid(format!("{it:#}")))?;
-    let code = code_of(engine, &component)?;
+    made(engine, name, code_of(engine, &component)?, digest(bytes), settings)
+}
+
+/// The native twin of this name, `native:forward` say, under the name that routes use; none where there is no such.
+///
+/// # Errors
+/// As the component of the same settings: what its `init` says.
+pub fn native(
+    engine: &Engine,
+    name: &str,
+    twin: &str,
+    settings: Settings,
+) -> Option<Result<Plugin, Refusal>> {
+    let code = match native::twin_of(twin)? {
+        Twin::Handler(it) => Code::Handler(HandlerCode::native(it)),
+        Twin::Selector(it) => Code::Selector(SelectorCode::Native(it)),
+    };
+    Some(made(engine, name, code, twin.to_owned(), settings))
+}
+
+fn made(
+    engine: &Engine,
+    name: &str,
+    code: Code,
+    digest: String,
+    settings: Settings,
+) -> Result<Plugin, Refusal> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let plugin = Plugin {
         name: name.into(),
         id: NEXT.fetch_add(1, Ordering::Relaxed),
-        digest: digest(bytes),
+        digest,
         settings: settings.clone(),
         aside_until_ms: AtomicU64::new(0),
         config: Arc::new(settings.config),

@@ -69,21 +69,7 @@ pub struct Emitted {
 }
 
 /// How busy a server is, for selectors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
-    pub in_flight: u32,
-    pub latency_ewma_us: u32,
-    pub consecutive_failures: u32,
-}
-
-impl Load {
-    /// As `load-of` of the contract has it: latency in bits 0 to 31, failures in 32 to 39, requests in 40 to 63.
-    pub fn packed(self) -> u64 {
-        let failures = u64::from(self.consecutive_failures.min(0xff));
-        let in_flight = u64::from(self.in_flight.min(0xff_ffff));
-        u64::from(self.latency_ewma_us) | failures << 32 | in_flight << 40
-    }
-}
+pub use drover_guest::selection::Load;
 
 /// What a call in progress is about. Cheap to set: shared pointers only.
 #[derive(Clone, Default)]
@@ -98,6 +84,13 @@ pub struct Call {
     /// For a selector: the servers of its last update, as they are now.
     pub loads: Option<Rc<dyn Fn(u32) -> Load>>,
     pub servers: u32,
+}
+
+impl Call {
+    /// How busy a server is now; nothing where there is none.
+    pub fn load(&self, server: u32) -> Load {
+        self.loads.as_ref().map_or(Load::default(), |it| it(server))
+    }
 }
 
 /// A store's data.

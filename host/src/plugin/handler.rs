@@ -8,6 +8,7 @@ use super::bindings::handler::exports::drover::plugin::{judge, message_handler};
 use super::compile::Plugin;
 use super::engine::Engine;
 use super::guest::{Call, Emitted, Guest, body_of};
+use super::native::{HandlerTwin, NativeHandler};
 use super::{Stopped, lifecycle};
 use crate::domain::exchange::{Method, Request, Response};
 use crate::domain::message::Message;
@@ -15,11 +16,18 @@ use crate::domain::outcome::Verdict;
 
 /// What is shared by all instances of a version.
 pub struct HandlerCode {
-    pre: InstancePre<Guest>,
-    handle: message_handler::GuestIndices,
-    judge: Option<judge::GuestIndices>,
+    made_of: MadeOf,
     /// The plugin imports `context.server`: its server has to be chosen before it runs.
     pub asks_server: bool,
+}
+
+enum MadeOf {
+    Component {
+        pre: InstancePre<Guest>,
+        handle: message_handler::GuestIndices,
+        judge: Option<judge::GuestIndices>,
+    },
+    Native(HandlerTwin),
 }
 
 /// What a handler wants done, and the records that it wants written if that goes well.
@@ -34,7 +42,13 @@ pub enum Action {
 }
 
 /// One instance. Any error drops it: after a trap a store is dead.
-pub struct Handler {
+pub enum Handler {
+    Component(Box<Instance>),
+    Native(NativeHandler),
+}
+
+/// Of a component.
+pub struct Instance {
     store: Store<Guest>,
     handle: message_handler::Guest,
     judge: Option<judge::Guest>,
@@ -48,19 +62,32 @@ impl HandlerCode {
         let handle = message_handler::GuestIndices::new(&pre)?;
         let judges = pre.component().get_export_index(None, "drover:plugin/judge@0.1.0").is_some();
         let judge = if judges { Some(judge::GuestIndices::new(&pre)?) } else { None };
-        Ok(Self { pre, handle, judge, asks_server })
+        Ok(Self { made_of: MadeOf::Component { pre, handle, judge }, asks_server })
+    }
+
+    pub(super) fn native(twin: HandlerTwin) -> Self {
+        Self { made_of: MadeOf::Native(twin), asks_server: false }
     }
 
     pub fn has_judge(&self) -> bool {
-        self.judge.is_some()
+        match &self.made_of {
+            MadeOf::Component { judge, .. } => judge.is_some(),
+            MadeOf::Native(twin) => twin.has_judge(),
+        }
     }
 
     /// `call_ms_max`: what a call may take on this thread, where the plugin's limit is more.
     pub fn start(&self, engine: &Engine, plugin: &Plugin, call_ms_max: u32) -> Result<Handler, Stopped> {
-        let (mut store, instance) = lifecycle::start(engine, plugin, &self.pre)?;
+        let (pre, handle, judge) = match &self.made_of {
+            MadeOf::Component { pre, handle, judge } => (pre, handle, judge),
+            MadeOf::Native(twin) => {
+                return NativeHandler::start(*twin, &plugin.config).map(Handler::Native);
+            }
+        };
+        let (mut store, instance) = lifecycle::start(engine, plugin, pre)?;
         let load = || -> wasmtime::Result<_> {
-            let handle = self.handle.load(&mut store, &instance)?;
-            let judge = match &self.judge {
+            let handle = handle.load(&mut store, &instance)?;
+            let judge = match judge {
                 Some(it) => Some(it.load(&mut store, &instance)?),
                 None => None,
             };
@@ -68,20 +95,59 @@ impl HandlerCode {
         };
         let (handle, judge) = { load }().map_err(|it| Stopped::of(&it, false))?;
         let call_ms = plugin.limits.call_ms.min(call_ms_max);
-        Ok(Handler {
+        Ok(Handler::Component(Box::new(Instance {
             store,
             handle,
             judge,
             call_ms,
             call_ticks: lifecycle::ticks(call_ms),
             calls_left: plugin.limits.calls,
-        })
+        })))
     }
 }
 
 impl Handler {
     /// Asks what to do with a message. An error costs the instance.
     pub fn handle(
+        &mut self,
+        message: &Message,
+        group: &str,
+        received_ms: u64,
+        call: Call,
+    ) -> Result<Handled, Stopped> {
+        match self {
+            Handler::Component(it) => it.handle(message, group, received_ms, call),
+            Handler::Native(it) => {
+                Ok(Handled { action: Action::Deliver(it.handle(message)), emitted: Vec::new() })
+            }
+        }
+    }
+
+    /// Asks what an answer means; none where the plugin leaves that to the app's rule.
+    pub fn judge(
+        &mut self,
+        message: &Message,
+        server: &str,
+        response: &Response,
+        call: Call,
+    ) -> Result<Option<Verdict>, Stopped> {
+        match self {
+            Handler::Component(it) => it.judge(message, server, response, call),
+            Handler::Native(it) => Ok(it.judge(response)),
+        }
+    }
+
+    /// Whether it has done its share, or grown: then the next message gets a new one.
+    pub fn is_worn(&self) -> bool {
+        match self {
+            Handler::Component(it) => it.is_worn(),
+            Handler::Native(_) => false,
+        }
+    }
+}
+
+impl Instance {
+    fn handle(
         &mut self,
         message: &Message,
         group: &str,
@@ -116,8 +182,7 @@ impl Handler {
         Ok(Handled { action, emitted: self.store.data_mut().take_emitted() })
     }
 
-    /// Asks what an answer means; none where the plugin leaves that to the app's rule.
-    pub fn judge(
+    fn judge(
         &mut self,
         message: &Message,
         server: &str,
@@ -141,8 +206,7 @@ impl Handler {
         }
     }
 
-    /// Whether it has done its share, or grown: then the next message gets a new one.
-    pub fn is_worn(&self) -> bool {
+    fn is_worn(&self) -> bool {
         let memory = &self.store.data().memory;
         self.calls_left == 0 || memory.used > memory.most / 4 * 3
     }

@@ -119,11 +119,11 @@ impl types::Host for Guest {}
 
 impl selection::Host for Guest {
     fn load_of(&mut self, server: u32) -> wasmtime::Result<u64> {
-        Ok(self.load(server).packed())
+        Ok(self.call.load(server).packed())
     }
 
     fn all_loads(&mut self) -> wasmtime::Result<selection::Loads> {
-        let all: Vec<Load> = (0..self.call.servers).map(|it| self.load(it)).collect();
+        let all: Vec<Load> = (0..self.call.servers).map(|it| self.call.load(it)).collect();
         Ok(selection::Loads {
             in_flight: all.iter().map(|it| it.in_flight).collect(),
             latency_ewma_us: all.iter().map(|it| it.latency_ewma_us).collect(),
@@ -144,12 +144,6 @@ impl selection::Host for Guest {
             log_id: message.log_id.to_string(),
             headers: message.headers.to_vec(),
         })
-    }
-}
-
-impl Guest {
-    fn load(&self, server: u32) -> Load {
-        self.call.loads.as_ref().map_or(Load::default(), |it| it(server))
     }
 }
 

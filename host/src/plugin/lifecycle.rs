@@ -40,7 +40,7 @@ pub fn start(
     };
     match begin() {
         Ok(Ok(instance)) => Ok((store, instance)),
-        Ok(Err(reason)) => Err(Stopped::refused(format!("its init says: {reason}"))),
+        Ok(Err(reason)) => Err(Stopped::of_init(&reason)),
         Err(error) => Err(Stopped::of(&error, store.data().memory.refused)),
     }
 }

@@ -1,6 +1,6 @@
 //! The edge to the sandbox: everything that names wasmtime. A [`Plugin`] is a compiled version, shared by
 //! all threads; a [`Handler`] or [`Selector`] is an instance of one, owned by one shard and called inline.
-//! Handlers that are too slow for that run [`Aside`].
+//! Handlers that are too slow for that run [`Aside`]. Some plugins have a native twin, which is one of these too.
 //!
 //! ```text
 //! bytes --compile--> Plugin --start--> Handler --handle--> Action --judge--> Verdict
@@ -14,13 +14,16 @@ mod guest;
 mod handler;
 mod imports;
 mod lifecycle;
+mod native;
+#[cfg(test)]
+mod native_tests;
 mod selector;
 mod slots;
 pub mod standard;
 mod wasi;
 
 pub use aside::{Aside, INLINE_MS};
-pub use compile::{Code, Plugin, Refusal, Settings, compile, digest};
+pub use compile::{Code, Plugin, Refusal, Settings, compile, digest, native};
 pub use engine::Engine;
 pub use guest::{Call, Emitted, Limits, Load};
 pub use handler::{Action, Handled, Handler};
@@ -70,6 +73,10 @@ impl std::fmt::Display for Stopped {
 impl Stopped {
     fn refused(reason: String) -> Self {
         Self { kind: StoppedKind::Refused, detail: reason }
+    }
+
+    fn of_init(reason: &str) -> Self {
+        Self::refused(format!("its init says: {reason}"))
     }
 
     fn of(error: &wasmtime::Error, out_of_memory: bool) -> Self {

@@ -7,11 +7,13 @@ use super::bindings::selector::exports::drover::plugin::server_selector as wit;
 use super::compile::Plugin;
 use super::engine::Engine;
 use super::guest::{Call, Guest};
+use super::native::{NativeSelector, SelectorTwin};
 use super::{Stopped, lifecycle};
 
-pub struct SelectorCode {
-    pre: InstancePre<Guest>,
-    indices: wit::GuestIndices,
+/// What is shared by all instances of a version.
+pub enum SelectorCode {
+    Component { pre: InstancePre<Guest>, indices: wit::GuestIndices },
+    Native(SelectorTwin),
 }
 
 /// What a selector is told of an app.
@@ -44,7 +46,14 @@ pub struct Pick<'a> {
     pub turn: u64,
 }
 
-pub struct Selector {
+/// One instance. Any error drops it.
+pub enum Selector {
+    Component(Box<Instance>),
+    Native(Box<NativeSelector>),
+}
+
+/// Of a component.
+pub struct Instance {
     store: Store<Guest>,
     guest: wit::Guest,
     call_ticks: u64,
@@ -53,19 +62,46 @@ pub struct Selector {
 impl SelectorCode {
     pub(super) fn new(pre: InstancePre<Guest>) -> wasmtime::Result<Self> {
         let indices = wit::GuestIndices::new(&pre)?;
-        Ok(Self { pre, indices })
+        Ok(Self::Component { pre, indices })
     }
 
     pub fn start(&self, engine: &Engine, plugin: &Plugin) -> Result<Selector, Stopped> {
-        let (mut store, instance) = lifecycle::start(engine, plugin, &self.pre)?;
-        let guest = self.indices.load(&mut store, &instance).map_err(|it| Stopped::of(&it, false))?;
-        Ok(Selector { store, guest, call_ticks: lifecycle::ticks(plugin.limits.call_ms) })
+        let (pre, indices) = match self {
+            SelectorCode::Component { pre, indices } => (pre, indices),
+            SelectorCode::Native(twin) => {
+                return Ok(Selector::Native(Box::new(NativeSelector::start(*twin))));
+            }
+        };
+        let (mut store, instance) = lifecycle::start(engine, plugin, pre)?;
+        let guest = indices.load(&mut store, &instance).map_err(|it| Stopped::of(&it, false))?;
+        let call_ticks = lifecycle::ticks(plugin.limits.call_ms);
+        Ok(Selector::Component(Box::new(Instance { store, guest, call_ticks })))
     }
 }
 
 impl Selector {
     /// Tells it the servers in service. An error costs the instance.
     pub fn update(&mut self, app: &AppView<'_>) -> Result<(), Stopped> {
+        match self {
+            Selector::Component(it) => it.update(app),
+            Selector::Native(it) => {
+                it.update(app);
+                Ok(())
+            }
+        }
+    }
+
+    /// An index into the last update's servers, or why there is none. An outer error costs the instance.
+    pub fn select(&mut self, pick: &Pick<'_>, call: Call) -> Result<Result<u32, String>, Stopped> {
+        match self {
+            Selector::Component(it) => it.select(pick, call),
+            Selector::Native(it) => Ok(it.select(pick, &call)),
+        }
+    }
+}
+
+impl Instance {
+    fn update(&mut self, app: &AppView<'_>) -> Result<(), Stopped> {
         let guest = self.store.data_mut();
         let start_ms = guest.limits.start_ms;
         guest.begin(Call::default(), start_ms);
@@ -105,8 +141,7 @@ impl Selector {
         }
     }
 
-    /// An index into the last update's servers, or why there is none. An outer error costs the instance.
-    pub fn select(&mut self, pick: &Pick<'_>, call: Call) -> Result<Result<u32, String>, Stopped> {
+    fn select(&mut self, pick: &Pick<'_>, call: Call) -> Result<Result<u32, String>, Stopped> {
         let guest = self.store.data_mut();
         let call_ms = guest.limits.call_ms;
         guest.begin(call, call_ms);

@@ -1,14 +1,22 @@
 //! `forward`: sends the message's value as it came, with its headers.
 
+use drover_guest::config::Config;
 use drover_guest::forward::PassOn;
 use drover_guest::prelude::*;
 
 /// What the operator sets, and the request that follows from it. Usable without a component.
 pub type Settings = PassOn;
 
-fn read() -> Result<Settings> {
-    refuse_unknown(&PassOn::KEYS)?;
-    PassOn::from_config()
+/// The settings, from wherever they are kept.
+///
+/// Errors: an unknown key or method.
+pub fn read(config: &Config) -> Result<Settings> {
+    config.refuse_unknown(&PassOn::KEYS)?;
+    PassOn::of(config)
+}
+
+fn read_of_host() -> Result<Settings> {
+    read(&Config::of_host())
 }
 
 thread_local! {
@@ -17,12 +25,12 @@ thread_local! {
 
 #[init]
 fn start() -> Result<()> {
-    SETTINGS.with(|slot| slot.get(read, |_| Ok(())))
+    SETTINGS.with(|slot| slot.get(read_of_host, |_| Ok(())))
 }
 
 #[handler]
 fn forward(message: Message) -> Result<Action> {
-    SETTINGS.with(|slot| slot.get(read, |settings| deliver(settings.request(&message.headers))))
+    SETTINGS.with(|slot| slot.get(read_of_host, |settings| deliver(settings.request(&message.headers))))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use drover_guest::config::Config;
 use drover_guest::forward::PassOn;
 use drover_guest::prelude::*;
 use serde::Deserialize;
@@ -10,9 +11,16 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 /// What the operator sets, and the request that follows from it. Usable without a component.
 pub type Settings = PassOn;
 
-fn read() -> Result<Settings> {
-    refuse_unknown(&["path", "content-type", "forward-headers"])?;
-    PassOn::from_config()
+/// The settings, from wherever they are kept.
+///
+/// Errors: an unknown key.
+pub fn read(config: &Config) -> Result<Settings> {
+    config.refuse_unknown(&["path", "content-type", "forward-headers"])?;
+    PassOn::of(config)
+}
+
+fn read_of_host() -> Result<Settings> {
+    read(&Config::of_host())
 }
 
 thread_local! {
@@ -21,17 +29,22 @@ thread_local! {
 
 #[init]
 fn start() -> Result<()> {
-    SETTINGS.with(|slot| slot.get(read, |_| Ok(())))
+    SETTINGS.with(|slot| slot.get(read_of_host, |_| Ok(())))
 }
 
 #[handler]
 fn send(message: Message) -> Result<Action> {
-    SETTINGS.with(|slot| slot.get(read, |settings| deliver(settings.request(&message.headers))))
+    SETTINGS.with(|slot| slot.get(read_of_host, |settings| deliver(settings.request(&message.headers))))
 }
 
 #[judge]
 fn errno_is_zero(_message: &Judged, response: &Response) -> Verdict {
-    match failure(response.status, &response.body) {
+    verdict(response.status, &response.body)
+}
+
+/// What an answer means: done, or a retry that says why.
+pub fn verdict(status: u16, body: &[u8]) -> Verdict {
+    match failure(status, body) {
         None => done(),
         Some(why) => retry(why),
     }

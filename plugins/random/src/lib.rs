@@ -19,27 +19,37 @@ impl Random {
     pub fn from_seed(seed: u64) -> Self {
         Self { entries: Entries::default(), generator: Generator::from_seed(seed) }
     }
+
+    /// Takes these servers.
+    pub fn build(&mut self, servers: &[Server]) {
+        self.entries = Entries::of(servers);
+    }
+
+    /// Any of them; none without servers.
+    pub fn choose(&mut self, failed: Option<u32>) -> Option<u32> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let mut index = self.generator.below(self.entries.len());
+        for _ in 1..DRAWS {
+            if !self.entries.is_failed(index, failed) {
+                break;
+            }
+            index = self.generator.below(self.entries.len());
+        }
+        Some(self.entries.unless_failed(index, failed))
+    }
 }
 
 #[selector]
 impl Select for Random {
     fn update(&mut self, app: App) -> Result<()> {
-        self.entries = Entries::of(&app.servers);
+        self.build(&app.servers);
         Ok(())
     }
 
     fn select(&mut self, pick: &Pick) -> Result<u32> {
-        if self.entries.is_empty() {
-            return no_server();
-        }
-        let mut index = self.generator.below(self.entries.len());
-        for _ in 1..DRAWS {
-            if !self.entries.is_failed(index, pick.failed) {
-                break;
-            }
-            index = self.generator.below(self.entries.len());
-        }
-        Ok(self.entries.unless_failed(index, pick.failed))
+        self.choose(pick.failed).map_or_else(no_server, Ok)
     }
 }
 

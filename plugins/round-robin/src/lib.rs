@@ -9,18 +9,28 @@ pub struct RoundRobin {
     entries: Entries,
 }
 
+impl RoundRobin {
+    /// Takes these servers.
+    pub fn build(&mut self, servers: &[Server]) {
+        self.entries = Entries::of(servers);
+    }
+
+    /// Whose turn it is; none without servers.
+    pub fn choose(&self, turn: u64, failed: Option<u32>) -> Option<u32> {
+        let index = turn.checked_rem(u64::from(self.entries.len()))?;
+        Some(self.entries.unless_failed(index as u32, failed))
+    }
+}
+
 #[selector]
 impl Select for RoundRobin {
     fn update(&mut self, app: App) -> Result<()> {
-        self.entries = Entries::of(&app.servers);
+        self.build(&app.servers);
         Ok(())
     }
 
     fn select(&mut self, pick: &Pick) -> Result<u32> {
-        match pick.turn.checked_rem(u64::from(self.entries.len())) {
-            None => no_server(),
-            Some(index) => Ok(self.entries.unless_failed(index as u32, pick.failed)),
-        }
+        self.choose(pick.turn, pick.failed).map_or_else(no_server, Ok)
     }
 }
 

@@ -14,26 +14,35 @@ pub struct Weighted {
     cycle: Vec<u32>,
 }
 
+impl Weighted {
+    /// Takes these servers.
+    pub fn build(&mut self, servers: &[Server]) {
+        let weights: Vec<u32> = servers.iter().map(|server| server.weight).collect();
+        self.entries = Entries::of(servers);
+        self.cycle = cycle_of(&weights);
+    }
+
+    /// Whose turn it is; none without servers.
+    pub fn choose(&self, turn: u64, failed: Option<u32>) -> Option<u32> {
+        let start = turn.checked_rem(self.cycle.len() as u64)?;
+        let (before, after) = self.cycle.split_at(start as usize);
+        let mut turns = after.iter().chain(before);
+        let another = turns.find(|index| !self.entries.is_failed(**index, failed));
+        // Where only the failed server has turns, one without a turn is still better.
+        let instead = || self.entries.unless_failed(self.cycle[start as usize], failed);
+        Some(another.copied().unwrap_or_else(instead))
+    }
+}
+
 #[selector]
 impl Select for Weighted {
     fn update(&mut self, app: App) -> Result<()> {
-        let weights: Vec<u32> = app.servers.iter().map(|server| server.weight).collect();
-        self.entries = Entries::of(&app.servers);
-        self.cycle = cycle_of(&weights);
+        self.build(&app.servers);
         Ok(())
     }
 
     fn select(&mut self, pick: &Pick) -> Result<u32> {
-        let Some(start) = pick.turn.checked_rem(self.cycle.len() as u64) else {
-            return no_server();
-        };
-        let (before, after) = self.cycle.split_at(start as usize);
-        let mut turns = after.iter().chain(before);
-        let another = turns.find(|index| !self.entries.is_failed(**index, pick.failed));
-        // Where only the failed server has turns, one without a turn is still better.
-        Ok(another
-            .copied()
-            .unwrap_or_else(|| self.entries.unless_failed(self.cycle[start as usize], pick.failed)))
+        self.choose(pick.turn, pick.failed).map_or_else(no_server, Ok)
     }
 }
 
