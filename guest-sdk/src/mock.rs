@@ -66,6 +66,7 @@ pub(crate) struct State {
 impl State {
     const fn new(generation: u64) -> Self {
         let message = Metadata {
+            command: String::new(),
             topic: String::new(),
             partition: 0,
             offset: 0,

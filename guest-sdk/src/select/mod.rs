@@ -81,6 +81,6 @@ pub fn hash(bytes: &[u8]) -> u64 {
 /// A pick for tests: the first attempt of turn and hash 0.
 impl Default for Pick {
     fn default() -> Self {
-        Self { command: "test".to_string(), hash: 0, attempt: 1, failed: None, turn: 0 }
+        Self { hash: 0, attempt: 1, failed: None, turn: 0 }
     }
 }

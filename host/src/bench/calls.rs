@@ -174,7 +174,7 @@ fn selector_case(engine: &Engine, name: &str) -> anyhow::Result<Case> {
         turn += 1;
         let call = Call { loads: Some(Rc::clone(&loads)), servers: SERVERS as u32, ..call_of(&message) };
         let hash = crate::domain::hash::hash(&u64::to_le_bytes(turn));
-        let pick = Pick { command: "orders", hash, attempt: 1, failed: None, turn };
+        let pick = Pick { hash, attempt: 1, failed: None, turn };
         match selector.select(&pick, call) {
             Ok(picked) => drop(std::hint::black_box(picked.map_err(anyhow::Error::msg)?)),
             Err(stopped) => selector = again(&stopped, &start)?,

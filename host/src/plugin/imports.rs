@@ -137,6 +137,7 @@ impl selection::Host for Guest {
         };
         let record = &message.record;
         Ok(selection::Metadata {
+            command: message.command.to_string(),
             topic: record.topic.to_string(),
             partition: u32::try_from(record.partition).unwrap_or(0),
             offset: u64::try_from(record.offset).unwrap_or(0),

@@ -139,7 +139,7 @@ impl NativeSelector {
     }
 
     /// An index into the last update's servers, or why there is none.
-    pub fn select(&mut self, pick: &Pick<'_>, call: &Call) -> Result<u32, String> {
+    pub fn select(&mut self, pick: &Pick, call: &Call) -> Result<u32, String> {
         let chosen = match self {
             Self::RoundRobin(it) => it.choose(pick.turn, pick.failed),
             Self::Random(it) => it.choose(pick.failed),

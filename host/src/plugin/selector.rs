@@ -38,8 +38,7 @@ pub struct ServerView<'a> {
 }
 
 /// What a choice is made by.
-pub struct Pick<'a> {
-    pub command: &'a str,
+pub struct Pick {
     pub hash: u64,
     pub attempt: u32,
     pub failed: Option<u32>,
@@ -92,7 +91,7 @@ impl Selector {
     }
 
     /// An index into the last update's servers, or why there is none. An outer error costs the instance.
-    pub fn select(&mut self, pick: &Pick<'_>, call: Call) -> Result<Result<u32, String>, Stopped> {
+    pub fn select(&mut self, pick: &Pick, call: Call) -> Result<Result<u32, String>, Stopped> {
         match self {
             Selector::Component(it) => it.select(pick, call),
             Selector::Native(it) => Ok(it.select(pick, &call)),
@@ -141,13 +140,12 @@ impl Instance {
         }
     }
 
-    fn select(&mut self, pick: &Pick<'_>, call: Call) -> Result<Result<u32, String>, Stopped> {
+    fn select(&mut self, pick: &Pick, call: Call) -> Result<Result<u32, String>, Stopped> {
         let guest = self.store.data_mut();
         let call_ms = guest.limits.call_ms;
         guest.begin(call, call_ms);
         self.store.set_epoch_deadline(self.call_ticks);
         let argument = wit::Pick {
-            command: pick.command,
             hash: pick.hash,
             attempt: pick.attempt,
             failed: pick.failed,

@@ -131,7 +131,6 @@ impl AppHere {
             ..Call::default()
         };
         let pick = Pick {
-            command: &message.command,
             hash: choice.job.hash(),
             attempt: choice.attempt,
             failed,
