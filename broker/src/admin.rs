@@ -4,7 +4,7 @@ use crate::dispatch::Call;
 use crate::error::{Answer, Refusal, code};
 use crate::server::Shared;
 use crate::settings::{DEFINITIONS, Overrides};
-use crate::topics::Wanted;
+use crate::topics::{PARTITIONS_MAX, Wanted};
 use crate::wire::{NODE, text};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
@@ -38,6 +38,7 @@ impl Shared {
             .filter(|topic| !seen.insert(topic.name.clone()))
             .map(|topic| topic.name.clone())
             .collect();
+        let too_many = self.asks_for_too_much(&request);
         let mut answers = Vec::new();
         for topic in &request.topics {
             if twice.contains(&topic.name) {
@@ -54,6 +55,7 @@ impl Shared {
                 .fault
                 .topic(&topic.name)
                 .map_err(Into::into)
+                .and_then(|()| too_many.clone())
                 .and_then(|()| self.create_topic(topic, request.validate_only));
             let out = CreatableTopicResult::default()
                 .with_name(topic.name.clone())
@@ -73,6 +75,16 @@ impl Shared {
             });
         }
         CreateTopicsResponse::default().with_topics(answers)
+    }
+
+    /// As Kafka's controller does, which carries a request out as a whole.
+    fn asks_for_too_much(&self, request: &CreateTopicsRequest) -> Answer<()> {
+        let of = |topic: &CreatableTopic| self.wanted_partitions(topic).map_or(0, |n| i64::from(n.max(0)));
+        let wanted: i64 = request.topics.iter().map(of).sum();
+        if wanted <= i64::from(PARTITIONS_MAX) {
+            return Ok(());
+        }
+        Err(invalid(ResponseError::PolicyViolation, "Excessively large number of partitions per request."))
     }
 
     /// The new topic's id and number of partitions.

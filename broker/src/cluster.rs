@@ -25,8 +25,16 @@ use std::collections::BTreeMap;
 
 /// FindCoordinator asks for several keys at once from here on.
 const COORDINATORS_IN_BATCHES: i16 = 4;
-/// In the mask of what one may do: "not asked for".
+/// What one may do, as a mask of operations: without access control everybody may do everything there is.
+const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+pub(crate) const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
+/// The same mask: "not asked for".
 const OPERATIONS_UNKNOWN: i32 = i32::MIN;
+/// A metadata request creates so many topics at most; for the others the client asks again.
+const CREATED_AT_ONCE: usize = 1000;
+/// From here on an unknown topic's name may be null.
+const NAMELESS: i16 = 12;
 /// Groups and transactional ids have a coordinator; share groups are not offered.
 const LAST_COORDINATOR_KIND: i8 = 1;
 const ENDPOINT_BROKERS: i8 = 1;
@@ -40,12 +48,25 @@ impl Shared {
     pub fn metadata(&self, call: &Call, request: MetadataRequest) -> MetadataResponse {
         // in version 0 an empty list stands for all
         let all = request.topics.as_ref().is_none_or(|topics| call.version == 0 && topics.is_empty());
-        let topics = if all {
+        let topics: Vec<_> = if all {
             let state = self.state();
             state.topics.iter().map(|(name, topic)| self.with_fault(call, known_topic(name, topic))).collect()
         } else {
             let create = self.config.auto_create && (call.version < 4 || request.allow_auto_topic_creation);
-            request.topics.iter().flatten().map(|wanted| self.metadata_topic(call, wanted, create)).collect()
+            let mut may_create = if create { CREATED_AT_ONCE } else { 0 };
+            let one = |wanted| self.metadata_topic(call, wanted, &mut may_create);
+            request.topics.iter().flatten().map(one).collect()
+        };
+        let topics = topics.into_iter().map(|topic: MetadataResponseTopic| match request {
+            MetadataRequest { include_topic_authorized_operations: true, .. } if topic.error_code == 0 => {
+                topic.with_topic_authorized_operations(TOPIC_OPERATIONS)
+            }
+            _ => topic,
+        });
+        let operations = if request.include_cluster_authorized_operations {
+            CLUSTER_OPERATIONS
+        } else {
+            OPERATIONS_UNKNOWN
         };
         let node = MetadataResponseBroker::default()
             .with_node_id(NODE)
@@ -55,7 +76,8 @@ impl Shared {
             .with_cluster_id(Some(text(&self.node.cluster_id)))
             .with_controller_id(NODE)
             .with_brokers(vec![node])
-            .with_topics(topics)
+            .with_cluster_authorized_operations(operations)
+            .with_topics(topics.collect())
     }
 
     fn with_fault(&self, call: &Call, mut topic: MetadataResponseTopic) -> MetadataResponseTopic {
@@ -71,22 +93,25 @@ impl Shared {
         &self,
         call: &Call,
         wanted: &MetadataRequestTopic,
-        create: bool,
+        may_create: &mut usize,
     ) -> MetadataResponseTopic {
         let out = MetadataResponseTopic::default().with_topic_authorized_operations(OPERATIONS_UNKNOWN);
-        let Some(name) = &wanted.name else {
+        // by its id where there is one: Java sends an empty name with it
+        let by_name = wanted.name.as_ref().filter(|_| wanted.topic_id.is_nil());
+        let Some(name) = by_name else {
             let state = self.state();
             let found = state.topics.iter().find(|(_, topic)| topic.id == wanted.topic_id);
             return match found {
                 Some((name, topic)) => self.with_fault(call, known_topic(name, topic)),
                 None => out
                     .with_topic_id(wanted.topic_id)
-                    .with_name(None)
+                    .with_name((call.version < NAMELESS).then(TopicName::default))
                     .with_error_code(ResponseError::UnknownTopicId.code()),
             };
         };
         let mut outcome = check_name(name);
-        if outcome.is_ok() && create && !self.state().topics.contains_key(name.as_str()) {
+        if outcome.is_ok() && *may_create > 0 && !self.state().topics.contains_key(name.as_str()) {
+            *may_create -= 1;
             let new = Wanted {
                 partitions: self.config.default_partitions,
                 overrides: Overrides::new(),
@@ -131,7 +156,11 @@ impl Shared {
     pub fn describe_cluster(&self, call: &Call, request: DescribeClusterRequest) -> DescribeClusterResponse {
         let out = DescribeClusterResponse::default()
             .with_cluster_id(text(&self.node.cluster_id))
-            .with_cluster_authorized_operations(OPERATIONS_UNKNOWN);
+            .with_cluster_authorized_operations(if request.include_cluster_authorized_operations {
+                CLUSTER_OPERATIONS
+            } else {
+                OPERATIONS_UNKNOWN
+            });
         if let Err(error) = call.fault.whole() {
             return out.with_error_code(error.code());
         }
@@ -218,10 +247,13 @@ impl Shared {
             let mut described = DescribedTopic::default()
                 .with_name(Some(topic(&name)))
                 .with_topic_authorized_operations(OPERATIONS_UNKNOWN);
-            let known = state.topics.get(&name).ok_or(ResponseError::UnknownTopicOrPartition);
+            let known = check_name(&name)
+                .map_err(|refusal| refusal.error)
+                .and_then(|()| state.topics.get(&name).ok_or(ResponseError::UnknownTopicOrPartition));
             match call.fault.topic(&name).and(known) {
                 Err(error) => described.error_code = error.code(),
                 Ok(known) => {
+                    described.topic_authorized_operations = TOPIC_OPERATIONS;
                     described.topic_id = known.id;
                     let end = known.partitions.len().min(first.saturating_add(left));
                     described.partitions =

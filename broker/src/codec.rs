@@ -78,8 +78,9 @@ impl Codec {
     }
 }
 
+/// Of a kind of its own: a client can send less at a time, while garbage stays garbage.
 fn too_large() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the batch unpacks into more than is allowed")
+    io::Error::new(io::ErrorKind::FileTooLarge, "the batch unpacks into more than is allowed")
 }
 
 fn bounded(from: impl Read, limit: usize) -> io::Result<Bytes> {

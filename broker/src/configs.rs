@@ -180,16 +180,16 @@ fn of_topic(definition: &Definition, overrides: &Overrides) -> Shown {
     let own = overrides.get(definition.name);
     // the protocol's numbers of kinds
     let kind = match definition.kind {
-        Kind::Flag => 1,
-        Kind::OneOf(_) | Kind::Text => 2,
-        Kind::Int(..) => 3,
+        Kind::Flag | Kind::NeverTrue => 1,
+        Kind::OneOf(_) => 2,
+        Kind::Int(..) | Kind::GzipLevel => 3,
         Kind::Long(..) => 5,
         Kind::Ratio => 6,
-        Kind::SomeOf(_) => 7,
+        Kind::SomeOf(_) | Kind::Replicas => 7,
     };
     Shown::default()
         .with_name(text(definition.name))
-        .with_value(Some(text(own.map_or(definition.default, String::as_str))))
+        .with_value(Some(text(own.map_or(definition.default, |own| own.trim()))))
         .with_config_source(if own.is_some() { FROM_TOPIC } else { FROM_DEFAULT })
         .with_config_type(kind)
         .with_documentation(Some(text(definition.documentation)))
@@ -210,12 +210,15 @@ fn topic_of(resource_type: i8, name: &str) -> Answer<&str> {
 }
 
 fn no_value(name: &str) -> Refusal {
-    Refusal::new(ResponseError::InvalidConfig, format!("Null value not supported for: {name}"))
+    Refusal::new(ResponseError::InvalidRequest, format!("Null value not supported for: {name}"))
 }
 
 fn alter(state: &mut State, resource: &Altering, validate_only: bool) -> Answer<()> {
     let name = topic_of(resource.resource_type, &resource.resource_name)?;
-    let topic = state.topics.get(name).ok_or(ResponseError::UnknownTopicOrPartition)?;
+    let topic = state.topics.get(name).ok_or_else(|| {
+        let why = format!("The topic '{name}' does not exist.");
+        Refusal::new(ResponseError::UnknownTopicOrPartition, why)
+    })?;
     let mut overrides = topic.overrides.clone();
     let mut seen = HashSet::new();
     for change in &resource.configs {
@@ -230,10 +233,6 @@ fn alter(state: &mut State, resource: &Altering, validate_only: bool) -> Answer<
 fn apply(overrides: &mut Overrides, change: &AlterableConfig) -> Answer<()> {
     let name = change.name.to_string();
     if change.config_operation == operation::DELETE {
-        // a name that does not exist is refused as well
-        definition(&name).ok_or_else(|| {
-            Refusal::new(ResponseError::InvalidConfig, format!("Unknown topic config name: {name}"))
-        })?;
         overrides.remove(&name);
         return Ok(());
     }
@@ -242,7 +241,7 @@ fn apply(overrides: &mut Overrides, change: &AlterableConfig) -> Answer<()> {
         list.split(',').map(|word| word.trim().to_string()).filter(|word| !word.is_empty()).collect()
     };
     let is_list = definition(&name)
-        .is_some_and(|definition| matches!(definition.kind, Kind::SomeOf(_)) || name.ends_with(".replicas"));
+        .is_some_and(|definition| matches!(definition.kind, Kind::SomeOf(_) | Kind::Replicas));
     let current = || {
         overrides.get(&name).cloned().or(definition(&name).map(|d| d.default.to_string())).unwrap_or_default()
     };

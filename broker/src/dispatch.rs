@@ -129,7 +129,7 @@ impl Shared {
             ApiKey::Produce => {
                 let request: ProduceRequest = decode(body, version)?;
                 let silent = request.acks == 0;
-                let response = self.produce(call, request);
+                let response = self.produce(call, request).await;
                 if !silent {
                     return encode(response, version, out);
                 }
@@ -145,7 +145,9 @@ impl Shared {
             ApiKey::SyncGroup => encode(self.sync_group(call, decode(body, version)?).await, version, out),
             ApiKey::ApiVersions => answer!(api_versions),
             ApiKey::Metadata => answer!(metadata),
-            ApiKey::ListOffsets => answer!(list_offsets),
+            ApiKey::ListOffsets => {
+                encode(self.list_offsets(call, decode(body, version)?).await, version, out)
+            }
             ApiKey::OffsetForLeaderEpoch => answer!(offset_for_leader_epoch),
             ApiKey::FindCoordinator => answer!(find_coordinator),
             ApiKey::OffsetCommit => answer!(offset_commit),

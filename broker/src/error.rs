@@ -54,19 +54,21 @@ pub(crate) struct Refusal {
     pub error: ResponseError,
     /// For the APIs that carry a text next to the code.
     pub message: Option<String>,
+    /// Where single records are to blame: which ones of their batch.
+    pub records: Vec<i32>,
 }
 
 pub(crate) type Answer<T> = Result<T, Refusal>;
 
 impl Refusal {
     pub fn new(error: ResponseError, message: impl Into<String>) -> Refusal {
-        Refusal { error, message: Some(message.into()) }
+        Refusal { error, message: Some(message.into()), records: Vec::new() }
     }
 }
 
 impl From<ResponseError> for Refusal {
     fn from(error: ResponseError) -> Refusal {
-        Refusal { error, message: None }
+        Refusal { error, message: None, records: Vec::new() }
     }
 }
 

@@ -39,7 +39,7 @@ impl Shared {
                 let names = state.names(call.version, &request.topics);
                 let late = Instant::now() >= until || self.stopping();
                 if late || state.has_enough(&request, &names, call) {
-                    return state.fetch(&request, &names, call);
+                    return state.fetch(&request, &names, call, self.room());
                 }
                 for (topic, name) in request.topics.iter().zip(&names) {
                     for partition in &topic.partitions {
@@ -95,8 +95,8 @@ impl State {
         Ok(log)
     }
 
-    fn fetch(&self, request: &FetchRequest, names: &[String], call: &Call) -> FetchResponse {
-        let mut left = ANSWER_MAX.min(request.max_bytes.max(0) as usize);
+    fn fetch(&self, request: &FetchRequest, names: &[String], call: &Call, room: usize) -> FetchResponse {
+        let mut left = ANSWER_MAX.min(request.max_bytes.max(0) as usize).min(room);
         let mut responses = Vec::with_capacity(names.len());
         let mut is_empty = true;
         for (topic, name) in request.topics.iter().zip(names) {

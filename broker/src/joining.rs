@@ -4,6 +4,9 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use std::time::Instant;
 
+/// Members of one group, with those who were given an id and have not come back with it yet.
+const MEMBERS_MAX: usize = 10_000;
+
 impl Group {
     pub fn join(&mut self, request: Join, answer: JoinAnswer, now: Instant) {
         let refuse = |answer: JoinAnswer, error, member_id: &str| {
@@ -54,12 +57,18 @@ impl Group {
                 Some(old) if given.is_empty() => Ok(self.rename(&old, instance)),
                 Some(old) if given != old => not(ResponseError::FencedInstanceId, given),
                 Some(old) => Ok(old),
+                None if given.is_empty() && self.members.len() >= MEMBERS_MAX => {
+                    not(ResponseError::GroupMaxSizeReached, "")
+                }
                 None if given.is_empty() => Ok(fresh_id(instance)),
                 None => not(ResponseError::UnknownMemberId, given),
             };
         }
         if given.is_empty() {
             let id = fresh_id(&request.client_id);
+            if self.members.len() + self.pending.len() >= MEMBERS_MAX {
+                return not(ResponseError::GroupMaxSizeReached, "");
+            }
             if request.id_required {
                 self.pending.insert(id.clone(), now + request.session);
                 return not(ResponseError::MemberIdRequired, &id);

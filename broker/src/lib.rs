@@ -109,6 +109,9 @@ pub struct Limits {
     pub connections: usize,
     /// A request's size at most.
     pub frame_bytes: usize,
+    /// What all connections together hold: requests that are not answered yet, and answers that are not taken yet.
+    /// Beyond it large requests end their connection, and fetches get one batch at a time.
+    pub held_bytes: usize,
     /// A frame that has begun is there, an answer is taken, and a new connection's first request comes within this
     /// time.
     pub frame_time: Duration,
@@ -123,6 +126,7 @@ impl Default for Limits {
         Limits {
             connections: 4096,
             frame_bytes: 100 << 20,
+            held_bytes: 1 << 30,
             frame_time: Duration::from_secs(60),
             idle: Duration::from_secs(600),
             session_min: Duration::from_millis(100),

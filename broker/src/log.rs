@@ -318,13 +318,10 @@ impl Drop for Log {
     }
 }
 
-/// Offsets and timestamps of a batch's records; none for a control batch.
+/// Offsets and timestamps of a batch's records. A transaction's marker is one of them: it may be the latest there is.
 fn records_of(batch: &Bytes) -> io::Result<Vec<(i64, i64)>> {
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a stored batch cannot be read");
     let header = Header::parse(batch).ok_or_else(damaged)?;
-    if header.control() {
-        return Ok(Vec::new());
-    }
     let codec = Codec::of_bits(header.codec()).ok_or_else(damaged)?;
     let body = codec.decompress(&batch.slice(HEADER_LEN..), UNPACKED_MAX)?;
     let at = |delta: i64| {

@@ -21,6 +21,7 @@ use kafka_protocol::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderTopicResult,
 };
 use kafka_protocol::messages::*;
+use std::collections::HashSet;
 
 /// What may stand in place of a timestamp.
 const LATEST: i64 = -1;
@@ -52,29 +53,53 @@ fn look_up(log: &Log, wanted: &ListOffsetsPartition, isolation_level: i8) -> Ans
 }
 
 impl Shared {
-    pub fn list_offsets(&self, call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
-        let state = self.state();
-        let topics = request.topics.iter().map(|topic| {
-            let partitions = topic.partitions.iter().map(|wanted| {
-                let found = call.fault.topic(&topic.name).map_err(Into::into).and_then(|()| {
-                    let log = state
-                        .log(&topic.name, wanted.partition_index)
-                        .ok_or(ResponseError::UnknownTopicOrPartition)?;
-                    look_up(log, wanted, request.isolation_level)
-                });
+    pub async fn list_offsets(&self, call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
+        let (mut seen, mut twice) = (HashSet::new(), HashSet::new());
+        for topic in &request.topics {
+            for wanted in &topic.partitions {
+                let partition = (topic.name.as_str(), wanted.partition_index);
+                if !seen.insert(partition) {
+                    twice.insert(partition);
+                }
+            }
+        }
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in &request.topics {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for wanted in &topic.partitions {
+                let found = if twice.contains(&(topic.name.as_str(), wanted.partition_index)) {
+                    Err(ResponseError::InvalidRequest.into())
+                } else {
+                    self.list_offset(call, &topic.name, wanted, request.isolation_level)
+                };
+                if wanted.timestamp >= 0 || wanted.timestamp == MAX_TIMESTAMP {
+                    tokio::task::yield_now().await; // a batch was unpacked; now it is the others' turn
+                }
                 let out = ListOffsetsPartitionResponse::default()
                     .with_partition_index(wanted.partition_index)
                     .with_error_code(code(&found));
                 let (offset, timestamp) = found.unwrap_or(NOTHING);
                 // the codec refuses an epoch in a version that has no place for it
                 let epoch = if call.version >= 4 && offset >= 0 { LEADER_EPOCH } else { -1 };
-                out.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch)
-            });
-            ListOffsetsTopicResponse::default()
-                .with_name(topic.name.clone())
-                .with_partitions(partitions.collect())
-        });
-        ListOffsetsResponse::default().with_topics(topics.collect())
+                partitions.push(out.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch));
+            }
+            let out = ListOffsetsTopicResponse::default().with_name(topic.name.clone());
+            topics.push(out.with_partitions(partitions));
+        }
+        ListOffsetsResponse::default().with_topics(topics)
+    }
+
+    fn list_offset(
+        &self,
+        call: &Call,
+        topic: &str,
+        wanted: &ListOffsetsPartition,
+        isolation_level: i8,
+    ) -> Answer<(i64, i64)> {
+        call.fault.topic(topic)?;
+        let state = self.state();
+        let log = state.log(topic, wanted.partition_index).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        look_up(log, wanted, isolation_level)
     }
 
     pub fn offset_for_leader_epoch(

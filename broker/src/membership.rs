@@ -1,4 +1,5 @@
 //! The APIs of consumer groups: their members come and go, tools look at them.
+use crate::cluster::GROUP_OPERATIONS;
 use crate::dispatch::Call;
 use crate::error::{Answer, code};
 use crate::group::{Group, Join, Joined, NotJoined, Phase};
@@ -195,8 +196,10 @@ impl Shared {
 
     pub fn describe_groups(&self, call: &Call, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
         let state = self.state();
+        let operations = if request.include_authorized_operations { GROUP_OPERATIONS } else { i32::MIN };
         let describe = |id: &GroupId| {
-            let out = DescribedGroup::default().with_group_id(id.clone());
+            let out =
+                DescribedGroup::default().with_group_id(id.clone()).with_authorized_operations(operations);
             if let Err(error) = call.fault.whole() {
                 return out.with_error_code(error.code());
             }

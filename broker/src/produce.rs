@@ -10,16 +10,25 @@ use crate::state::{State, now_ms};
 use crate::txn::{Claim, Phase};
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use std::cell::Cell;
+use std::io::ErrorKind;
 
 const ACKS_ALL: i16 = -1;
+/// Others have their turn when a request has unpacked so much: a small one can hold many batches that unpack into
+/// `UNPACKED_MAX` each.
+const TURN_BYTES: usize = 32 << 20;
 
 /// What is true of all partitions of a request.
 struct Context<'a> {
     acks: i16,
     transactional_id: Option<&'a str>,
     now_ms: i64,
+    /// Unpacked since the others had their turn.
+    unpacked: Cell<usize>,
 }
 
 /// A batch that may be written, and how its latest timestamp was found.
@@ -29,43 +38,28 @@ struct Checked {
 }
 
 impl Shared {
-    pub fn produce(&self, call: &Call, request: ProduceRequest) -> ProduceResponse {
-        let mut state = self.state();
+    pub async fn produce(&self, call: &Call, request: ProduceRequest) -> ProduceResponse {
         let context = Context {
             acks: request.acks,
             transactional_id: request.transactional_id.as_ref().map(|id| id.as_str()),
             now_ms: now_ms(),
+            unpacked: Cell::new(0),
         };
         let mut responses = Vec::with_capacity(request.topic_data.len());
         for topic in request.topic_data {
             let fault = call.fault.topic(&topic.name);
             let mut partitions = Vec::with_capacity(topic.partition_data.len());
             for partition in topic.partition_data {
+                if context.unpacked.get() >= TURN_BYTES {
+                    context.unpacked.set(0);
+                    tokio::task::yield_now().await;
+                }
                 let records = partition.records.unwrap_or_default();
+                let mut state = self.state();
                 let outcome = fault
                     .map_err(Refusal::from)
                     .and_then(|()| state.produce(&context, &topic.name, partition.index, records));
-                let mut out = PartitionProduceResponse::default()
-                    .with_index(partition.index)
-                    .with_log_append_time_ms(-1);
-                out.log_start_offset = state.log(&topic.name, partition.index).map_or(-1, |log| log.start);
-                match outcome {
-                    Ok(appended) => {
-                        out.base_offset = appended.base_offset;
-                        if state
-                            .topics
-                            .get(topic.name.as_str())
-                            .is_some_and(|topic| topic.settings.log_append_time)
-                        {
-                            out.log_append_time_ms = context.now_ms;
-                        }
-                    }
-                    Err(refusal) => {
-                        out.error_code = refusal.error.code();
-                        out.base_offset = -1;
-                        out.error_message = refusal.message.map(|message| crate::wire::text(&message));
-                    }
-                }
+                let out = state.produced(&context, &topic.name, partition.index, outcome);
                 partitions.push(out);
             }
             responses.push(
@@ -77,7 +71,7 @@ impl Shared {
 }
 
 impl State {
-    /// All batches of one partition, or (but for a failing disk) none of them.
+    /// The batch of one partition.
     fn produce(
         &mut self,
         context: &Context<'_>,
@@ -98,21 +92,53 @@ impl State {
                 "min.insync.replicas is more than the one there is",
             ));
         }
-        let mut batches = Vec::new();
-        while !records.is_empty() {
-            let batch = check_batch(&mut records, &settings, context.now_ms)?;
-            self.check_transaction(context, topic, partition, &batch.header)?;
-            batches.push(batch);
+        if records.is_empty() {
+            return Err(Refusal::new(ResponseError::InvalidRecord, "there are no records"));
         }
+        let batch = check_batch(&mut records, &settings, context)?;
+        if !records.is_empty() {
+            return Err(Refusal::new(
+                ResponseError::InvalidRecord,
+                "there is more than the one batch that each partition may have in a request",
+            ));
+        }
+        self.check_transaction(context, topic, partition, &batch.header)?;
         let Some((log, _)) = self.log_mut(topic, partition) else {
             return Err(ResponseError::UnknownTopicOrPartition.into());
         };
-        let mut first = None;
-        for batch in batches {
-            let appended = log.append(&batch.header, &batch.bytes, &settings, context.now_ms)?;
-            first.get_or_insert(appended);
+        log.append(&batch.header, &batch.bytes, &settings, context.now_ms)
+    }
+
+    /// What is said of one partition.
+    fn produced(
+        &self,
+        context: &Context<'_>,
+        topic: &str,
+        partition: i32,
+        outcome: Answer<Appended>,
+    ) -> PartitionProduceResponse {
+        let mut out = PartitionProduceResponse::default().with_index(partition).with_log_append_time_ms(-1);
+        out.log_start_offset = self.log(topic, partition).map_or(-1, |log| log.start);
+        match outcome {
+            Ok(appended) => {
+                out.base_offset = appended.base_offset;
+                if self.topics.get(topic).is_some_and(|topic| topic.settings.log_append_time) {
+                    out.log_append_time_ms = context.now_ms;
+                }
+            }
+            Err(refusal) => {
+                out.error_code = refusal.error.code();
+                out.base_offset = -1;
+                out.error_message = refusal.message.map(|message| crate::wire::text(&message));
+                let one = |index: &i32| {
+                    BatchIndexAndErrorMessage::default()
+                        .with_batch_index(*index)
+                        .with_batch_index_error_message(out.error_message.clone())
+                };
+                out.record_errors = refusal.records.iter().map(one).collect();
+            }
         }
-        first.ok_or_else(|| Refusal::new(ResponseError::InvalidRecord, "there are no records"))
+        out
     }
 
     /// Transactional records belong to an open transaction that has named their partition.
@@ -143,7 +169,7 @@ impl State {
 }
 
 /// Takes one batch off the front.
-fn check_batch(records: &mut Bytes, settings: &Settings, now_ms: i64) -> Answer<Checked> {
+fn check_batch(records: &mut Bytes, settings: &Settings, context: &Context<'_>) -> Answer<Checked> {
     let corrupt = |why: &str| Refusal::new(ResponseError::CorruptMessage, why);
     if magic(records).is_some_and(|magic| magic < 2) {
         return Err(Refusal::new(
@@ -181,28 +207,40 @@ fn check_batch(records: &mut Bytes, settings: &Settings, now_ms: i64) -> Answer<
         return Err(invalid("the number of records and the last offset differ"));
     }
     let codec = Codec::of_bits(header.codec()).ok_or(ResponseError::UnsupportedCompressionType)?;
-    let body = codec
-        .decompress(&batch.slice(HEADER_LEN..), UNPACKED_MAX)
-        .map_err(|failure| corrupt(&failure.to_string()))?;
-    let latest = check_records(&header, &body, settings, now_ms)?;
+    let body = codec.decompress(&batch.slice(HEADER_LEN..), UNPACKED_MAX).map_err(|failure| match failure
+        .kind()
+    {
+        ErrorKind::FileTooLarge => Refusal::new(ResponseError::MessageTooLarge, failure.to_string()),
+        _ => corrupt(&failure.to_string()),
+    })?;
+    context.unpacked.set(context.unpacked.get() + body.len());
+    let latest = check_records(&header, &body, settings, context.now_ms)?;
     let (header, batch) = recompress(header, batch, codec, &body, settings)?;
-    stamp(header, batch, latest, settings, now_ms)
+    stamp(header, batch, latest, settings, context.now_ms)
 }
 
 /// Looks at every record; gives back the latest timestamp.
 fn check_records(header: &Header, body: &[u8], settings: &Settings, now_ms: i64) -> Answer<i64> {
     let invalid = |why: &str| Refusal::new(ResponseError::InvalidRecord, why);
     let (mut count, mut latest) = (0, i64::MIN);
+    let (mut keyless, mut out_of_range) = (Vec::new(), Vec::new());
+    let first = now_ms.saturating_sub(settings.timestamp_before_max_ms);
+    let last = now_ms.saturating_add(settings.timestamp_after_max_ms);
+    let producers_clock = !settings.log_append_time && !header.log_append_time();
     for record in Records::new(body) {
         let record: Record<'_> = record.map_err(|_| invalid("a record does not follow the format"))?;
         if record.offset_delta != count {
             return Err(invalid("offsets inside a batch count from 0"));
         }
         if settings.compact && record.key.is_none() {
-            return Err(invalid("Compacted topic cannot accept message without key"));
+            keyless.push(count);
+        }
+        let timestamp = header.base_timestamp.saturating_add(record.timestamp_delta);
+        if producers_clock && timestamp != -1 && !(first..=last).contains(&timestamp) {
+            out_of_range.push(count);
         }
         count += 1;
-        latest = latest.max(header.base_timestamp.saturating_add(record.timestamp_delta));
+        latest = latest.max(timestamp);
         if count > header.count {
             break;
         }
@@ -210,12 +248,13 @@ fn check_records(header: &Header, body: &[u8], settings: &Settings, now_ms: i64)
     if count != header.count {
         return Err(invalid("the header's number of records is wrong"));
     }
-    let out_of_range = latest > now_ms.saturating_add(settings.timestamp_after_max_ms)
-        || latest < now_ms.saturating_sub(settings.timestamp_before_max_ms);
-    if !settings.log_append_time && !header.log_append_time() && out_of_range && latest != -1 {
-        let why =
-            format!("Timestamp {latest} of message with offset {} is out of range.", header.base_offset);
-        return Err(Refusal::new(ResponseError::InvalidTimestamp, why));
+    if !keyless.is_empty() {
+        let refusal = invalid("Compacted topic cannot accept message without key");
+        return Err(Refusal { records: keyless, ..refusal });
+    }
+    if !out_of_range.is_empty() {
+        let why = format!("A timestamp is out of range: it should be within [{first}, {last}]");
+        return Err(Refusal { records: out_of_range, ..Refusal::new(ResponseError::InvalidTimestamp, why) });
     }
     Ok(latest)
 }

@@ -54,14 +54,42 @@ pub(crate) struct Shared {
     pub node: Node,
     state: RefCell<State>,
     stopping: Cell<bool>,
+    held: Rc<Cell<usize>>,
+}
+
+/// Bytes that a connection holds, given back when it is dropped: when the answer is written, however that ends.
+struct Held {
+    all: Rc<Cell<usize>>,
+    own: usize,
+}
+
+impl Held {
+    fn add(&mut self, bytes: usize) {
+        self.own += bytes;
+        self.all.set(self.all.get() + bytes);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.set(self.all.get() - self.own);
+    }
 }
 
 impl Shared {
     pub fn new(config: Config, node: Node, state: State) -> Shared {
-        Shared { config, node, state: RefCell::new(state), stopping: Cell::new(false) }
+        let (state, held) = (RefCell::new(state), Rc::default());
+        Shared { config, node, state, stopping: Cell::new(false), held }
     }
     pub fn state(&self) -> RefMut<'_, State> {
         self.state.borrow_mut()
+    }
+    /// How much more requests and answers may take.
+    pub fn room(&self) -> usize {
+        self.config.limits.held_bytes.saturating_sub(self.held.get())
+    }
+    fn hold(&self) -> Held {
+        Held { all: self.held.clone(), own: 0 }
     }
     pub fn stopping(&self) -> bool {
         self.stopping.get()
@@ -135,8 +163,9 @@ async fn converse(shared: &Rc<Shared>, stream: &mut TcpStream, peer: SocketAddr)
         if !(REQUEST_MIN..=limits.frame_bytes).contains(&len) {
             return Err(bad(format!("a frame of {len} bytes")));
         }
-        let frame =
-            timeout(limits.frame_time, read_frame(stream, len)).await.map_err(|_| bad("half a frame"))??;
+        let mut held = shared.hold();
+        let frame = timeout(limits.frame_time, read_frame(shared, stream, len, &mut held));
+        let frame = frame.await.map_err(|_| bad("half a frame"))??;
         out.clear();
         out.put_i32(0);
         let outcome = tokio::select! {
@@ -149,6 +178,7 @@ async fn converse(shared: &Rc<Shared>, stream: &mut TcpStream, peer: SocketAddr)
             Outcome::Hangup => return Err(bad("a produce request without acknowledgement failed")),
             Outcome::Answered => {}
         }
+        held.add(out.len());
         let len = out.len() as u32 - 4;
         out[..4].copy_from_slice(&len.to_be_bytes());
         timeout(limits.frame_time, stream.write_all(&out))
@@ -160,11 +190,24 @@ async fn converse(shared: &Rc<Shared>, stream: &mut TcpStream, peer: SocketAddr)
     }
 }
 
-async fn read_frame(stream: &mut TcpStream, len: usize) -> io::Result<Bytes> {
+async fn read_frame(
+    shared: &Shared,
+    stream: &mut TcpStream,
+    len: usize,
+    held: &mut Held,
+) -> io::Result<Bytes> {
     let mut frame = BytesMut::with_capacity(len.min(READ_AHEAD));
+    held.add(frame.capacity());
     while frame.len() < len {
         let left = len - frame.len();
-        frame.reserve(left.min(READ_AHEAD));
+        if frame.capacity() == frame.len() {
+            if shared.room() < frame.len() {
+                return Err(bad("the clients' requests and answers take all the room there is"));
+            }
+            let before = frame.capacity();
+            frame.reserve(left.min(READ_AHEAD));
+            held.add(frame.capacity().saturating_sub(before));
+        }
         if stream.take(left as u64).read_buf(&mut frame).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -13,7 +13,11 @@ pub(crate) enum Kind {
     OneOf(&'static [&'static str]),
     /// Some of these, with commas between them.
     SomeOf(&'static [&'static str]),
-    Text,
+    /// `*`, or `partition:broker` with commas between them.
+    Replicas,
+    GzipLevel,
+    /// A flag for what is not offered.
+    NeverTrue,
 }
 
 pub(crate) struct Definition {
@@ -40,7 +44,7 @@ const UNUSED: &str = "Not used by this broker.";
 /// By name.
 pub(crate) const DEFINITIONS: &[Definition] = &[
     define("cleanup.policy", Kind::SomeOf(&["compact", "delete"]), "delete", "delete, compact, or both."),
-    define("compression.gzip.level", Kind::Int(-1, 9), "-1", UNUSED),
+    define("compression.gzip.level", Kind::GzipLevel, "-1", UNUSED),
     define("compression.lz4.level", Kind::Int(1, 17), "9", UNUSED),
     define(
         "compression.type",
@@ -58,9 +62,9 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
     define("file.delete.delay.ms", Kind::Long(0, LONG), "60000", UNUSED),
     define("flush.messages", Kind::Long(1, LONG), "9223372036854775807", UNUSED),
     define("flush.ms", Kind::Long(0, LONG), "9223372036854775807", UNUSED),
-    define("follower.replication.throttled.replicas", Kind::Text, "", UNUSED),
+    define("follower.replication.throttled.replicas", Kind::Replicas, "", UNUSED),
     define("index.interval.bytes", Kind::Int(0, INT), "4096", UNUSED),
-    define("leader.replication.throttled.replicas", Kind::Text, "", UNUSED),
+    define("leader.replication.throttled.replicas", Kind::Replicas, "", UNUSED),
     define("local.retention.bytes", Kind::Long(-2, LONG), "-2", UNUSED),
     define("local.retention.ms", Kind::Long(-2, LONG), "-2", UNUSED),
     define(
@@ -102,7 +106,9 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
         "More than 1 refuses acks=all: there is one replica.",
     ),
     define("preallocate", Kind::Flag, "false", UNUSED),
-    define("remote.storage.enable", Kind::OneOf(&["false"]), "false", UNUSED),
+    define("remote.log.copy.disable", Kind::Flag, "false", UNUSED),
+    define("remote.log.delete.on.disable", Kind::Flag, "false", UNUSED),
+    define("remote.storage.enable", Kind::NeverTrue, "false", UNUSED),
     define(
         "retention.bytes",
         Kind::Long(-1, LONG),
@@ -154,6 +160,19 @@ impl Settings {
             })?;
             check(definition, value)?;
         }
+        let settings = Settings::of(overrides);
+        let (least, most) = (settings.min_compaction_lag_ms, settings.max_compaction_lag_ms);
+        if least > most {
+            let why = format!(
+                "conflict topic config setting min.compaction.lag.ms ({least}) > max.compaction.lag.ms ({most})"
+            );
+            return Err(Refusal::new(ResponseError::InvalidConfig, why));
+        }
+        Ok(settings)
+    }
+
+    /// From values that were checked.
+    fn of(overrides: &Overrides) -> Settings {
         let text = |name: &str| {
             overrides
                 .get(name)
@@ -161,8 +180,8 @@ impl Settings {
                 .or(definition(name).map(|d| d.default))
                 .unwrap_or_default()
         };
-        let number = |name: &str| text(name).trim().parse::<i64>().unwrap_or_default(); // checked above
-        Ok(Settings {
+        let number = |name: &str| text(name).trim().parse::<i64>().unwrap_or_default();
+        Settings {
             compact: text("cleanup.policy").contains("compact"),
             delete: text("cleanup.policy").contains("delete"),
             compression: Codec::of_setting(text("compression.type")),
@@ -179,8 +198,13 @@ impl Settings {
             retention_ms: number("retention.ms"),
             segment_bytes: number("segment.bytes") as u64,
             segment_ms: number("segment.ms"),
-        })
+        }
     }
+}
+
+fn is_replica(word: &str) -> bool {
+    let number = |part: &str| part.trim().parse::<u32>().is_ok();
+    word.split_once(':').is_some_and(|(partition, broker)| number(partition) && number(broker))
 }
 
 fn check(definition: &Definition, value: &str) -> Answer<()> {
@@ -196,17 +220,22 @@ fn check(definition: &Definition, value: &str) -> Answer<()> {
             Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(()),
             _ => Err("must be from 0 to 1".to_string()),
         },
-        Kind::Flag if value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false") => Ok(()),
-        Kind::Flag => Err("must be true or false".to_string()),
+        Kind::NeverTrue if value.eq_ignore_ascii_case("true") => Err("this is not offered".to_string()),
+        Kind::GzipLevel if value.trim() == "0" => Err("must be from 1 to 9, or -1".to_string()),
+        Kind::GzipLevel => within(-1, 9),
+        Kind::Replicas if value.is_empty() || value == "*" || value.split(',').all(is_replica) => Ok(()),
+        Kind::Replicas => Err("must be '*' or a list of [partitionId]:[brokerId]".to_string()),
+        Kind::Flag | Kind::NeverTrue if value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false") => Ok(()),
+        Kind::Flag | Kind::NeverTrue => Err("must be true or false".to_string()),
         Kind::OneOf(words) if words.contains(&value) => Ok(()),
         Kind::OneOf(words) => Err(format!("must be one of {}", words.join(", "))),
         Kind::SomeOf(words)
-            if !value.is_empty() && value.split(',').all(|word| words.contains(&word.trim())) =>
+            // none of them is an answer, too: nothing is ever deleted or compacted
+            if value.is_empty() || value.split(',').all(|word| words.contains(&word.trim())) =>
         {
             Ok(())
         }
         Kind::SomeOf(words) => Err(format!("must be some of {}", words.join(", "))),
-        Kind::Text => Ok(()),
     };
     outcome.map_err(|why| {
         Refusal::new(

@@ -6,7 +6,7 @@ use bytes::Buf;
 use kafka_protocol::messages::ApiKey;
 
 /// More elements than any sane request has, in all its arrays together; it bounds what decoding allocates.
-const ELEMENTS_MAX: usize = 1_000_000;
+const ELEMENTS_MAX: usize = 250_000;
 const NEVER: i16 = i16::MAX;
 
 /// An API, its first flexible version, and its fields from the protocol's definition: a digit is so many bytes, `u` a

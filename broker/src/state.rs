@@ -19,6 +19,8 @@ use uuid::Uuid;
 
 pub(crate) struct State {
     pub topics: BTreeMap<String, Topic>,
+    /// Of all topics together.
+    pub(crate) partitions: usize,
     pub groups: HashMap<String, Group>,
     pub offsets: Offsets,
     /// By transactional id.
@@ -65,6 +67,7 @@ impl State {
     fn with(journal: Journal, data: Option<PathBuf>, fsync: bool) -> State {
         State {
             topics: BTreeMap::new(),
+            partitions: 0,
             groups: HashMap::new(),
             offsets: Offsets::default(),
             transactions: HashMap::new(),
@@ -129,6 +132,7 @@ impl State {
             });
             let Ok(settings) = settings else { continue };
             let topic = Topic::open(id, partitions, overrides, settings, &self.place(id))?;
+            self.partitions += topic.partitions.len();
             self.topics.insert(name, topic);
         }
         for ((topic, partition), offset) in told.log_starts {

@@ -56,6 +56,9 @@ impl Topic {
     }
 }
 
+/// Partitions of all topics together: each costs some hundred bytes, and a client may ask for topics without end.
+const ALL_PARTITIONS_MAX: usize = 200_000;
+
 /// A topic that is wanted.
 pub(crate) struct Wanted {
     pub partitions: i32,
@@ -105,15 +108,25 @@ impl State {
             ));
         }
         let settings = Settings::new(&wanted.overrides)?;
+        self.check_room(wanted.partitions)?;
         let id = Uuid::new_v4();
         if wanted.validate_only {
             return Ok(id);
         }
         let topic = Topic::open(id, wanted.partitions, wanted.overrides, settings, &self.place(id))?;
         self.record(&topic.as_change(name))?;
+        self.partitions += topic.partitions.len();
         self.topics.insert(name.to_string(), topic);
         tracing::debug!(topic = name, partitions = wanted.partitions, "topic created");
         Ok(id)
+    }
+
+    fn check_room(&self, coming: i32) -> Answer<()> {
+        if self.partitions + coming as usize <= ALL_PARTITIONS_MAX {
+            return Ok(());
+        }
+        let why = format!("This broker has at most {ALL_PARTITIONS_MAX} partitions.");
+        Err(Refusal::new(ResponseError::PolicyViolation, why))
     }
 
     /// In metric names '.' becomes '_', so Kafka allows no two topics that differ in that only.
@@ -135,9 +148,10 @@ impl State {
         let Some(topic) = self.topics.get(name) else {
             return Err(ResponseError::UnknownTopicOrPartition.into());
         };
-        let id = topic.id;
+        let (id, partitions) = (topic.id, topic.partitions.len());
         self.record(&Change::TopicDeleted { name: name.to_string() })?;
         self.topics.remove(name);
+        self.partitions -= partitions;
         self.offsets.forget_topic(name);
         for transaction in self.transactions.values_mut() {
             transaction.partitions.retain(|(topic, _)| topic != name);
@@ -170,11 +184,13 @@ impl State {
         if partitions > PARTITIONS_MAX {
             return refuse(format!("This broker has at most {PARTITIONS_MAX} partitions in a topic."));
         }
+        let overrides = topic.overrides.clone();
+        self.check_room(partitions - now)?;
         if validate_only {
             return Ok(());
         }
-        let overrides = topic.overrides.clone();
         self.record(&Change::Topic { name: name.to_string(), id, partitions, settings: overrides })?;
+        self.partitions += (partitions - now) as usize;
         let place = self.place(id);
         if let Some(topic) = self.topics.get_mut(name) {
             topic.partitions.extend((now..partitions).map(|partition| Log::new(&place, partition)));
