@@ -7,6 +7,7 @@
 //! - `records`   stamps, codecs, sequences, transactions, retention, compaction
 //! - `groups`    members come and go; faults on demand; a fetch waits
 //! - `hostile`   bytes that no client sends
+//! - `outside`   what real and hostile clients were found to do
 //! - `crash`     kill -9 while producing, torn tails
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
@@ -18,6 +19,7 @@ mod crash;
 mod groups;
 mod hostile;
 mod kit;
+mod outside;
 mod records;
 mod smoke;
 mod versions;
