@@ -17,6 +17,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 const READ_COMMITTED: i8 = 1;
+/// The epochs of a request that names all it wants: it would begin a session, or end one. Whatever its session's id is:
+/// kafka-go sends -1.
+const NO_SESSION: [i32; 2] = [0, -1];
 /// From here on topics are named by their ids.
 const BY_ID: i16 = 13;
 /// No client waits longer; it bounds how long a wait for nothing is kept.
@@ -26,8 +29,8 @@ const ANSWER_MAX: usize = 64 << 20;
 
 impl Shared {
     pub async fn fetch(&self, call: &Call, request: FetchRequest) -> FetchResponse {
-        if request.session_id != 0 {
-            // we gave out no session, so this is one of a broker before a restart
+        if !NO_SESSION.contains(&request.session_epoch) {
+            // we gave out no session, so this goes on with one of a broker before a restart
             return FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code());
         }
         let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64).min(WAIT_MAX);

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 /// How closely sessions and transactions are watched.
 const WATCH: Duration = Duration::from_millis(50);
+/// Chores take so long at a time, or one partition's.
+const TURN: Duration = Duration::from_millis(20);
 /// As Kafka's `producer.id.expiration.ms`.
 const PRODUCER_KEPT_MS: i64 = 24 * 3600 * 1000;
 
@@ -16,14 +18,38 @@ pub(crate) async fn run(shared: Rc<Shared>) {
     loop {
         tick.tick().await;
         let now = Instant::now();
-        let mut state = shared.state();
-        for group in state.groups.values_mut() {
-            group.tick(now);
-        }
-        state.abort_late_transactions(now_ms());
+        watch(&shared, now);
         if now >= chores_at {
-            state.tidy(&shared, now_ms());
+            shared.state().tidy(&shared, now_ms());
+            tidy_partitions(&shared).await;
             chores_at = Instant::now() + shared.config.housekeeping;
+        }
+    }
+}
+
+fn watch(shared: &Shared, now: Instant) {
+    let mut state = shared.state();
+    for group in state.groups.values_mut() {
+        group.tick(now);
+    }
+    state.abort_late_transactions(now_ms());
+}
+
+/// One partition after the other; where it takes long (compaction does), clients have their turn in between.
+async fn tidy_partitions(shared: &Shared) {
+    let topics: Vec<String> = shared.state().topics.keys().cloned().collect();
+    let mut turn_ends = Instant::now() + TURN;
+    for topic in topics {
+        for partition in 0.. {
+            // a topic may be deleted, and others may come, between two turns
+            if !shared.state().tidy_partition(&topic, partition, now_ms()) {
+                break;
+            }
+            if Instant::now() >= turn_ends {
+                tokio::task::yield_now().await;
+                watch(shared, Instant::now());
+                turn_ends = Instant::now() + TURN;
+            }
         }
     }
 }
@@ -40,13 +66,16 @@ impl State {
         self.finish_decided_transactions(); // after a disk that failed for a while
         let offsets = &self.offsets;
         self.groups.retain(|name, group| !group.is_forgettable() || offsets.of(name).is_some());
-        for (name, topic) in &mut self.topics {
-            for (partition, log) in topic.partitions.iter_mut().enumerate() {
-                log.producers.forget_idle(now_ms - PRODUCER_KEPT_MS);
-                if let Err(failure) = log.tidy(&topic.settings, now_ms) {
-                    tracing::error!(topic = name, partition, %failure, "a partition cannot be tidied up");
-                }
-            }
+    }
+
+    /// False: there is no such partition.
+    fn tidy_partition(&mut self, topic: &str, partition: i32, now_ms: i64) -> bool {
+        let Some(known) = self.topics.get_mut(topic) else { return false };
+        let Some(log) = known.partitions.get_mut(partition as usize) else { return false };
+        log.producers.forget_idle(now_ms - PRODUCER_KEPT_MS);
+        if let Err(failure) = log.tidy(&known.settings, now_ms) {
+            tracing::error!(topic, partition, %failure, "a partition cannot be tidied up");
         }
+        true
     }
 }

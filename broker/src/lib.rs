@@ -19,7 +19,8 @@
 //! ```
 //!
 //! Everything runs on one thread of its own with its own runtime, so there are no locks: a request is carried out in
-//! one go, except where the protocol lets it wait (Fetch for records, JoinGroup and SyncGroup for other members).
+//! one go, except where the protocol lets it wait (Fetch for records, JoinGroup and SyncGroup for other members), and
+//! where it unpacks (Produce, ListOffsets): then the others have their turn between two partitions.
 //! What it is not: a cluster, secured, or meant for production. The README has the list.
 
 #![forbid(unsafe_code)]

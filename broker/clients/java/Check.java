@@ -222,6 +222,11 @@ public class Check {
         if (!(refusal(bad.all()) instanceof InvalidConfigurationException)) throw new AssertionError("a bad setting was taken");
         bad = admin.createTopics(List.of(new NewTopic(topic + "-b", 1, (short) 3)));
         if (!(refusal(bad.all()) instanceof InvalidReplicationFactorException)) throw new AssertionError("three replicas were promised");
+        var described = admin.describeTopics(List.of(topic), new DescribeTopicsOptions().includeAuthorizedOperations(true));
+        var known = described.allTopicNames().get().get(topic);
+        same("operations", known.authorizedOperations().size(), 8);
+        var byId = admin.describeTopics(TopicCollection.ofTopicIds(List.of(known.topicId()))).allTopicIds().get();
+        same("by its id", byId.get(known.topicId()).name(), topic);
         same("nodes", admin.describeCluster().nodes().get().size(), 1);
         admin.describeLogDirs(List.of(1)).allDescriptions().get();
         if (!(refusal(admin.describeAcls(org.apache.kafka.common.acl.AclBindingFilter.ANY).values()) instanceof SecurityDisabledException))

@@ -70,6 +70,29 @@ fn who_asks_what_he_may_do_is_told() {
 }
 
 #[test]
+fn only_a_fetch_that_goes_on_with_a_session_is_refused() {
+    let (_broker, mut client) = broker();
+    create(&mut client, "t", 1, &[]);
+    produce(&mut client, "t", &Batch::of(&["v"]));
+    let not_found = ResponseError::FetchSessionIdNotFound.code();
+    let table =
+        [(0, 0, 0), (0, -1, 0), (-1, -1, 0), (7, 0, 0), (7, -1, 0), (7, 1, not_found), (0, 1, not_found)];
+    for (session, epoch, error) in table {
+        let partition = fetch_request::FetchPartition::default().with_partition_max_bytes(1000);
+        let topic =
+            fetch_request::FetchTopic::default().with_topic(name("t")).with_partitions(vec![partition]);
+        let request = FetchRequest::default()
+            .with_max_bytes(1000)
+            .with_session_id(session)
+            .with_session_epoch(epoch)
+            .with_topics(vec![topic]);
+        let answer = client.call(12, &request);
+        assert_eq!(answer.error_code, error, "session {session}, epoch {epoch}");
+        assert_eq!(answer.responses.is_empty(), error != 0, "session {session}, epoch {epoch}");
+    }
+}
+
+#[test]
 fn records_are_blamed_one_by_one() {
     let (_broker, mut client) = broker();
     let hour = [("message.timestamp.before.max.ms", "3600000")];
