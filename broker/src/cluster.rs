@@ -33,6 +33,8 @@ pub(crate) const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 /// A metadata request creates so many topics at most; for the others the client asks again.
 const CREATED_AT_ONCE: usize = 1000;
+/// From here on a client says in ApiVersions what it is.
+const NAMED: i16 = 3;
 /// From here on an unknown topic's name may be null.
 const NAMELESS: i16 = 12;
 /// Groups and transactional ids have a coordinator; share groups are not offered.
@@ -40,9 +42,12 @@ const LAST_COORDINATOR_KIND: i8 = 1;
 const ENDPOINT_BROKERS: i8 = 1;
 
 impl Shared {
-    pub fn api_versions(&self, call: &Call, _request: ApiVersionsRequest) -> ApiVersionsResponse {
-        let error = call.fault.whole().map_or_else(|error| error.code(), |()| 0);
-        api_versions(error)
+    pub fn api_versions(&self, call: &Call, request: ApiVersionsRequest) -> ApiVersionsResponse {
+        // who says what it is says it in letters, digits, dots and dashes
+        let named = call.version < NAMED
+            || (is_software(&request.client_software_name) && is_software(&request.client_software_version));
+        let outcome = call.fault.whole().and(if named { Ok(()) } else { Err(ResponseError::InvalidRequest) });
+        api_versions(outcome.map_or_else(|error| error.code(), |()| 0))
     }
 
     pub fn metadata(&self, call: &Call, request: MetadataRequest) -> MetadataResponse {
@@ -273,6 +278,12 @@ impl Shared {
         }
         out
     }
+}
+
+fn is_software(name: &str) -> bool {
+    let inner = |letter: u8| letter.is_ascii_alphanumeric() || b"-.".contains(&letter);
+    let ends = [name.bytes().next(), name.bytes().last()];
+    ends.iter().all(|end| end.is_some_and(|end| end.is_ascii_alphanumeric())) && name.bytes().all(inner)
 }
 
 /// What we speak; also the answer to a version of this API that we do not.

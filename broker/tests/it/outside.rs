@@ -236,6 +236,25 @@ fn no_request_makes_topics_without_end() {
 }
 
 #[test]
+fn a_client_that_names_itself_does_so_in_plain_letters() {
+    let (_broker, mut client) = broker();
+    let refused = ResponseError::InvalidRequest.code();
+    let table = [
+        ("librdkafka", "2.12.1", 0),
+        ("x", "1-a", 0),
+        ("a b", "1", refused),
+        ("", "1", refused),
+        ("a", "1/", refused),
+    ];
+    for (software, version, error) in table {
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name(text(software))
+            .with_client_software_version(text(version));
+        assert_eq!(client.call(3, &request).error_code, error, "{software:?} {version:?}");
+    }
+}
+
+#[test]
 fn settings_are_held_to_what_kafka_allows() {
     const SET: i8 = 0;
     const DELETE: i8 = 1;
