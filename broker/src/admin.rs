@@ -192,8 +192,9 @@ impl Shared {
             if let Some(assignments) = &topic.assignments
                 && known > 0
             {
-                let fits = assignments.len() as i32 == topic.count - known
-                    && assignments.iter().all(|a| a.broker_ids == [NODE]);
+                let more = i64::from(topic.count) - i64::from(known);
+                let fits =
+                    assignments.len() as i64 == more && assignments.iter().all(|a| a.broker_ids == [NODE]);
                 if !fits {
                     return Err(invalid(
                         ResponseError::InvalidReplicaAssignment,

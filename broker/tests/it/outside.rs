@@ -255,6 +255,30 @@ fn a_client_that_names_itself_does_so_in_plain_letters() {
 }
 
 #[test]
+fn numbers_at_the_ends_of_their_range_break_nothing() {
+    let (_broker, mut client) = broker();
+    create(&mut client, "t", 1, &[]);
+    for count in [i32::MIN, -1, 0, 1, i32::MAX] {
+        let assignment = create_partitions_request::CreatePartitionsAssignment::default();
+        let topic = create_partitions_request::CreatePartitionsTopic::default()
+            .with_name(name("t"))
+            .with_count(count)
+            .with_assignments(Some(vec![assignment.with_broker_ids(vec![BrokerId(1)])]));
+        let answer = client.call(3, &CreatePartitionsRequest::default().with_topics(vec![topic]));
+        let refused = ResponseError::InvalidReplicaAssignment.code();
+        assert_eq!(answer.results[0].error_code, refused, "{count}");
+    }
+    for offset in [i64::MIN, -2, 1, i64::MAX] {
+        let answer = try_fetch(&mut client, "t", offset, false);
+        assert_eq!(answer.error_code, ResponseError::OffsetOutOfRange.code(), "{offset}");
+    }
+    for at in [i64::MIN, -99] {
+        assert_eq!(list_offset(&mut client, "t", at).0, ResponseError::UnsupportedVersion.code(), "{at}");
+    }
+    assert_eq!(list_offset(&mut client, "t", i64::MAX), (0, -1, -1));
+}
+
+#[test]
 fn settings_are_held_to_what_kafka_allows() {
     const SET: i8 = 0;
     const DELETE: i8 = 1;
