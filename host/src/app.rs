@@ -19,9 +19,9 @@ use crate::control::{
     self, Compiled, Control, Desired, Groups, Keeper, KeeperParts, Roster, ledger, side_topics,
 };
 use crate::intake::{self, LaneSlots};
-use crate::kafka::ClientSettings;
 use crate::kafka::producer::ProducerSettings;
 use crate::kafka::topics::Topics;
+use crate::kafka::{self, ClientSettings};
 use crate::metrics::Counters;
 use crate::outbox::Outbox;
 use crate::plugin::{Aside, Engine};
@@ -60,6 +60,7 @@ const REACH: Duration = Duration::from_secs(30);
 
 impl App {
     pub fn start(parts: Parts) -> anyhow::Result<Self> {
+        kafka::return_large_buffers();
         let runtime = control_runtime()?;
         let doors = Doors::start(runtime.handle().clone(), parts.config.admin_door().as_ref())?;
         let engine = Engine::new().map_err(|it| anyhow::anyhow!("the plugin engine: {it:#}"))?;

@@ -145,12 +145,8 @@ impl Instance {
         let call_ms = guest.limits.call_ms;
         guest.begin(call, call_ms);
         self.store.set_epoch_deadline(self.call_ticks);
-        let argument = wit::Pick {
-            hash: pick.hash,
-            attempt: pick.attempt,
-            failed: pick.failed,
-            turn: pick.turn,
-        };
+        let argument =
+            wit::Pick { hash: pick.hash, attempt: pick.attempt, failed: pick.failed, turn: pick.turn };
         self.guest
             .call_select(&mut self.store, argument)
             .map_err(|it| Stopped::of(&it, self.store.data().memory.refused))

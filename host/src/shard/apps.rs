@@ -130,12 +130,8 @@ impl AppHere {
             servers: seen.targets.len() as u32,
             ..Call::default()
         };
-        let pick = Pick {
-            hash: choice.job.hash(),
-            attempt: choice.attempt,
-            failed,
-            turn: self.servers.next_turn(),
-        };
+        let pick =
+            Pick { hash: choice.job.hash(), attempt: choice.attempt, failed, turn: self.servers.next_turn() };
         let answer = selector.select(&pick, call)?;
         *held = Some(selector);
         Ok(answer)
