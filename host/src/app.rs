@@ -16,7 +16,7 @@ use self::doors::Doors;
 use crate::clock;
 use crate::config::Config;
 use crate::control::{
-    self, Compiled, Control, Desired, Groups, Keeper, KeeperParts, Roster, ledger, side_topics,
+    self, Compiled, Control, Desired, Groups, Keeper, KeeperParts, Marks, Roster, ledger, side_topics,
 };
 use crate::intake::{self, LaneSlots};
 use crate::kafka::producer::ProducerSettings;
@@ -69,7 +69,7 @@ impl App {
         let followed = runtime
             .block_on(ledger::open(&parts.client, &topics, &parts.control_topic))
             .context("the control topic")?;
-        let desired = first_desired(&parts, &followed)?;
+        let (desired, marks) = first_desired(&parts, &followed)?;
         let (roster, change) = Roster::default().follow(&desired.groups).context("too many groups")?;
         let (compiled, live) = first_live(&engine, &desired, &roster, &followed)?;
         let compiled = Arc::new(std::sync::Mutex::new(compiled));
@@ -115,6 +115,7 @@ impl App {
             engine,
             source,
             desired,
+            marks,
             roster,
             groups: joined,
             topics,
@@ -205,17 +206,18 @@ fn find_servers(runtime: &Runtime, directory: &Directory) {
 const HEALTH_EVERY: Duration = Duration::from_millis(200);
 
 /// The first reading of the files: a host that cannot run all of them does not start.
-fn first_desired(parts: &Parts, followed: &ledger::Followed) -> anyhow::Result<Desired> {
+fn first_desired(parts: &Parts, followed: &ledger::Followed) -> anyhow::Result<(Desired, Marks)> {
     let uploaded: Vec<_> = followed
         .ledger
         .active()
         .map(|(name, _)| crate::domain::plugin::KnownPlugin { name: name.into(), kind: None })
         .collect();
     let desired = (parts.source)(&uploaded).map_err(|it| anyhow::anyhow!("{}", it.join("\n")))?;
+    let marks = control::marks_of(&desired.files);
     for warning in &desired.warnings {
         tracing::warn!("{warning}");
     }
-    Ok(desired)
+    Ok((desired, marks))
 }
 
 fn first_live(

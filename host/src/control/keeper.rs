@@ -44,6 +44,8 @@ pub struct KeeperParts {
     pub engine: Engine,
     pub source: Source,
     pub desired: Desired,
+    /// Of its files, taken when they had just been read: what changes from then on is seen.
+    pub marks: Marks,
     pub roster: Roster,
     pub groups: Arc<Groups>,
     pub topics: Topics,
@@ -68,7 +70,6 @@ impl Keeper {
     /// Until the last handle is gone.
     pub async fn run(mut self) {
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let mut marks = marks_of(&self.parts.desired.files);
         loop {
             tokio::select! {
                 ask = self.parts.asked.recv() => match ask {
@@ -84,8 +85,8 @@ impl Keeper {
                 }
                 _ = look.tick() => {
                     let now = marks_of(&self.parts.desired.files);
-                    if now != marks {
-                        marks = now;
+                    if now != self.parts.marks {
+                        self.parts.marks = now;
                         self.reload_by_watch().await;
                     }
                 }
@@ -249,7 +250,9 @@ impl Keeper {
 }
 
 /// What tells a file's change without reading it: time, size and number of each.
-fn marks_of(files: &[std::path::PathBuf]) -> Vec<Option<(std::time::SystemTime, u64, u64)>> {
+pub type Marks = Vec<Option<(std::time::SystemTime, u64, u64)>>;
+
+pub fn marks_of(files: &[std::path::PathBuf]) -> Marks {
     use std::os::unix::fs::MetadataExt;
     let mark = |path: &std::path::PathBuf| {
         let it = std::fs::metadata(path).ok()?;

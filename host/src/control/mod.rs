@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::build::{Compiled, Component, Desired, DoorChange, DoorPlan, PluginSource, live, try_out};
 pub use self::groups::{Groups, Roster, Wanted};
-pub use self::keeper::{Ask, Keeper, KeeperParts, Source};
+pub use self::keeper::{Ask, Keeper, KeeperParts, Marks, Source, marks_of};
 use crate::clock;
 use crate::domain::ledger::{Version, chunks_of, entries};
 use crate::domain::plugin::{PluginKind, check_upload_name};
