@@ -2,6 +2,7 @@
 //! first. Stop goes downwards: no more in, what is in flight ends, commits, leaves.
 
 pub mod doors;
+mod signals;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use self::doors::Doors;
+pub use self::signals::Signals;
 use crate::clock;
 use crate::config::Config;
 use crate::control::{
@@ -41,6 +43,8 @@ pub struct Parts {
     pub control_topic: String,
     /// Reads the operator's files whole.
     pub source: control::Source,
+    /// Whether this host is what the process' signals are for.
+    pub hears_signals: bool,
     /// Where that finds the doors that it speaks of, once they are open.
     pub doors: Arc<OnceLock<Arc<Doors>>>,
 }
@@ -48,6 +52,8 @@ pub struct Parts {
 /// A running host.
 pub struct App {
     pub control: Control,
+    /// Those of its process, if it hears them; for whoever waits for them.
+    pub signals: Option<Signals>,
     doors: Arc<Doors>,
     runtime: Runtime,
     outbox: Outbox,
@@ -64,8 +70,7 @@ impl App {
         let runtime = control_runtime()?;
         let doors = Doors::start(runtime.handle().clone(), parts.config.admin_door().as_ref())?;
         let engine = Engine::new().map_err(|it| anyhow::anyhow!("the plugin engine: {it:#}"))?;
-        let topics = Topics::new(&parts.client).context("the admin client")?;
-        topics.reach(REACH).with_context(|| format!("Kafka at {}", parts.client.brokers.join(", ")))?;
+        let topics = reach(&parts.client)?;
         let followed = runtime
             .block_on(ledger::open(&parts.client, &topics, &parts.control_topic))
             .context("the control topic")?;
@@ -97,6 +102,9 @@ impl App {
                 appetite: Arc::new(Appetite::new(parts.shards as usize)),
             },
         )?;
+        // Before anything is begun that has to be ended; until then a signal ends the process at once.
+        let signals =
+            parts.hears_signals.then(|| Signals::listen(&runtime)).transpose().context("signals")?;
         groups.join(change).context("joining the groups")?;
         let (ask, asked) = tokio::sync::mpsc::channel(64);
         let control = Control::new(control::Parts {
@@ -110,14 +118,13 @@ impl App {
             outbox: outbox.clone(),
             groups: Arc::clone(&groups),
         });
-        let (source, joined) = (parts.source, Arc::clone(&groups));
         let parts_of_keeper = KeeperParts {
             engine,
-            source,
+            source: parts.source,
             desired,
             marks,
             roster,
-            groups: joined,
+            groups: Arc::clone(&groups),
             topics,
             compiled,
             followed,
@@ -130,7 +137,7 @@ impl App {
         doors.ready(control.clone());
         // Set once; from now on a reload changes them.
         let _ = parts.doors.set(Arc::clone(&doors));
-        Ok(Self { control, doors, runtime, outbox, groups, shards })
+        Ok(Self { control, signals, doors, runtime, outbox, groups, shards })
     }
 
     /// Whether every part that has to run does.
@@ -166,6 +173,12 @@ impl App {
         self.runtime.shutdown_timeout(Duration::from_secs(5));
         flushed
     }
+}
+
+fn reach(client: &ClientSettings) -> anyhow::Result<Topics> {
+    let topics = Topics::new(client).context("the admin client")?;
+    topics.reach(REACH).with_context(|| format!("Kafka at {}", client.brokers.join(", ")))?;
+    Ok(topics)
 }
 
 fn control_runtime() -> anyhow::Result<Runtime> {

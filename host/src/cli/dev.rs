@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::demo::{self, Manner};
 use super::progress::Progress;
-use crate::app::App;
+use crate::app::{App, Signals};
 use crate::config::parts::Origin;
 use crate::kafka::ClientSettings;
 use crate::kafka::topics::{NewTopicSettings, Topics};
@@ -71,11 +71,13 @@ impl Dev {
             anyhow::Ok(slow.into_iter().chain([flaky]).collect::<Vec<_>>())
         })?;
         let origin = Origin::disk(&main);
-        let parts = origin.parts().map_err(|it| anyhow::anyhow!("{}", it.join("\n")))?;
+        let mut parts = origin.parts().map_err(|it| anyhow::anyhow!("{}", it.join("\n")))?;
+        parts.hears_signals = true;
         let client = parts.client.clone();
-        let app = App::start(parts)?;
+        let mut app = App::start(parts)?;
+        let signals = app.signals.take();
         tour(out, &self.data, &places)?;
-        app.runtime().block_on(watch(&app, &client))?;
+        app.runtime().block_on(watch(&app, signals, &client))?;
         writeln!(out, "stopping: what is in flight ends, a second Ctrl-C does not wait for it")?;
         app.stop()?;
         services.iter().for_each(JoinHandle::abort);
@@ -171,10 +173,10 @@ Ctrl-C drains and ends.
 }
 
 /// Until a signal; shows the line meanwhile.
-async fn watch(app: &App, client: &ClientSettings) -> anyhow::Result<()> {
+async fn watch(app: &App, signals: Option<Signals>, client: &ClientSettings) -> anyhow::Result<()> {
     let topics = Topics::new(client)?;
     let mut progress = Progress::new();
-    let told = super::run::until_told(app);
+    let told = super::run::until_told(app, signals);
     tokio::pin!(told);
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let ended = loop {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 
-use crate::app::App;
+use crate::app::{App, Signals};
 use crate::config::parts::Origin;
 use crate::telemetry;
 
@@ -25,9 +26,12 @@ pub struct Run {
 impl Run {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         telemetry::start();
-        let parts = Origin::disk(&self.config).parts().map_err(|it| anyhow::anyhow!("{}", it.join("\n")))?;
-        let app = App::start(parts)?;
-        app.runtime().block_on(until_told(&app))?;
+        let mut parts =
+            Origin::disk(&self.config).parts().map_err(|it| anyhow::anyhow!("{}", it.join("\n")))?;
+        parts.hears_signals = true;
+        let mut app = App::start(parts)?;
+        let signals = app.signals.take();
+        app.runtime().block_on(until_told(&app, signals))?;
         tracing::info!("stopping: draining what is in flight; a second signal ends at once");
         app.stop()?;
         tracing::info!("stopped");
@@ -36,11 +40,9 @@ impl Run {
 }
 
 /// SIGINT and SIGTERM end it, SIGHUP reads the files again. A second one ends the process at once.
-pub async fn until_told(app: &App) -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+pub async fn until_told(app: &App, signals: Option<Signals>) -> anyhow::Result<()> {
+    let Signals { mut terminate, mut interrupt, mut hangup } =
+        signals.context("this host hears no signals")?;
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     loop {
         tokio::select! {

@@ -131,6 +131,7 @@ impl Origin {
             control_topic: crate::control::ledger::TOPIC.to_owned(),
             source: Arc::new(move |known| origin.desired(known, &places)),
             config,
+            hears_signals: false,
             doors,
         })
     }
