@@ -168,6 +168,8 @@ impl Keeper {
         let (source, known) = (Arc::clone(&self.parts.source), self.known());
         let loaded = tokio::task::spawn_blocking(move || source(&known)).await;
         let new = loaded.map_err(|it| vec![format!("reading the files: {it}")])??;
+        // Kept whatever becomes of the rest: where that is refused, a change of these files is what mends it.
+        self.parts.desired.files.clone_from(&new.files);
         let old = &self.parts.desired;
         let fixed = new.fixed.iter().zip(&old.fixed).find(|(new, old)| new != old);
         if let Some(((key, _), _)) = fixed {
@@ -179,10 +181,7 @@ impl Keeper {
             let text = "groups were joined anew so often that their numbers have run out: restart drover";
             return Err(vec![text.to_owned()]);
         };
-        let live = self.build(&new, &roster).inspect_err(|_| {
-            // The new list of files is kept: a change of them is what mends it.
-            self.parts.desired.files.clone_from(&new.files);
-        })?;
+        let live = self.build(&new, &roster)?;
         self.make_side_topics(&new).await?;
         let doors = new.doors.as_ref().map(|it| it.prepare()).transpose().map_err(|it| vec![it])?;
         let groups = Arc::clone(&self.parts.groups);
