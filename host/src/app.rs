@@ -66,7 +66,7 @@ const REACH: Duration = Duration::from_secs(30);
 
 impl App {
     pub fn start(parts: Parts) -> anyhow::Result<Self> {
-        kafka::return_large_buffers();
+        kafka::keep_large_buffers();
         let runtime = control_runtime()?;
         let doors = Doors::start(runtime.handle().clone(), parts.config.admin_door().as_ref())?;
         let engine = Engine::new().map_err(|it| anyhow::anyhow!("the plugin engine: {it:#}"))?;

@@ -8,6 +8,7 @@ use crate::domain::hash::hash;
 use crate::domain::headers;
 use crate::domain::record::Record;
 use crate::shard::Input;
+use crate::shard::appetite::Appetite;
 use crate::shard::work::{Ticket, Work};
 
 pub struct Hand {
@@ -16,6 +17,7 @@ pub struct Hand {
     order_header: Option<String>,
     shards: Vec<tokio::sync::mpsc::UnboundedSender<Input>>,
     batches: Vec<Vec<Work>>,
+    appetite: Arc<Appetite>,
 }
 
 impl Hand {
@@ -26,6 +28,7 @@ impl Hand {
             order_header: config.order_header.clone(),
             batches: shared.shards.iter().map(|_| Vec::new()).collect(),
             shards: shared.shards.clone(),
+            appetite: Arc::clone(&shared.appetite),
         }
     }
 
@@ -54,9 +57,10 @@ impl Hand {
     #[must_use = "a lost shard ends the process"]
     pub fn send(&mut self) -> bool {
         let mut sent = true;
-        for (batch, shard) in self.batches.iter_mut().zip(&self.shards) {
+        for (at, (batch, shard)) in self.batches.iter_mut().zip(&self.shards).enumerate() {
             if !batch.is_empty() {
                 let room = batch.len();
+                self.appetite.sent(at, room);
                 let batch = std::mem::replace(batch, Vec::with_capacity(room));
                 sent &= shard.send(Input::Work(batch)).is_ok();
             }

@@ -119,6 +119,9 @@ impl GroupConsumer {
         // A full queue stops fetching for a whole second by default.
         config.set("fetch.queue.backoff.ms", "10");
         config.set("fetch.error.backoff.ms", "200");
+        // A fetch that finds only partitions without news holds up the others of the same broker for as long: those
+        // that were left out of it while the queue was full.
+        config.set("fetch.wait.max.ms", "100");
         config.set("topic.metadata.refresh.interval.ms", "10000");
         config.set("allow.auto.create.topics", "false");
         let consumer: BaseConsumer<GroupContext> = config

@@ -6,29 +6,59 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;
 
 use super::Shard;
 use super::admit::RouteHere;
+use super::work::Work;
 use crate::metrics::Wait;
 
-/// Written by shards, each its own word; read by poll threads.
+/// Written by shards, each its own side; read by poll threads.
 pub struct Appetite {
-    /// A bit for each group, by its seat; groups beyond the bits share them.
-    shards: Box<[AtomicU64]>,
+    shards: Box<[Side]>,
     pollers: Mutex<Vec<Thread>>,
 }
 
+/// Of one shard, in cache lines of its own.
+#[repr(align(128))]
+struct Side {
+    /// A bit for each group that it could start more of, by its seat; groups beyond the bits share them.
+    wanted: AtomicU64,
+    /// Records that were sent to it and that it has not taken in. Poll threads add, the shard subtracts.
+    unread: AtomicUsize,
+}
+
+/// Unread records that are enough for a shard. More would only leave the caches before they are looked at.
+const UNREAD_ENOUGH: usize = 500;
+
 impl Appetite {
     pub fn new(shards: usize) -> Self {
-        Self { shards: (0..shards).map(|_| AtomicU64::new(u64::MAX)).collect(), pollers: Mutex::default() }
+        let side = |_| Side { wanted: AtomicU64::new(u64::MAX), unread: AtomicUsize::new(0) };
+        Self { shards: (0..shards).map(side).collect(), pollers: Mutex::default() }
     }
 
     /// Whether some shard could start more of this group.
     pub fn wants(&self, group: u16) -> bool {
-        self.shards.iter().any(|it| it.load(Ordering::Acquire) & bit(group) != 0)
+        let wants = |it: &Side| {
+            it.unread.load(Ordering::Relaxed) < UNREAD_ENOUGH
+                && it.wanted.load(Ordering::Acquire) & bit(group) != 0
+        };
+        self.shards.iter().any(wants)
+    }
+
+    /// So many records are on their way to this shard.
+    pub fn sent(&self, shard: usize, records: usize) {
+        self.shards[shard].unread.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// The shard has taken in so many.
+    fn read(&self, shard: u32, records: usize) {
+        let before = self.shards[shard as usize].unread.fetch_sub(records, Ordering::AcqRel);
+        if before >= UNREAD_ENOUGH && before - records < UNREAD_ENOUGH {
+            self.wake_pollers();
+        }
     }
 
     /// From now on the calling thread is unparked when a shard wants more.
@@ -43,10 +73,14 @@ impl Appetite {
     }
 
     fn tell(&self, shard: u32, groups: u64) {
-        let before = self.shards[shard as usize].swap(groups, Ordering::AcqRel);
+        let before = self.shards[shard as usize].wanted.swap(groups, Ordering::AcqRel);
         if groups & !before != 0 {
-            self.pollers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Thread::unpark);
+            self.wake_pollers();
         }
+    }
+
+    fn wake_pollers(&self) {
+        self.pollers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Thread::unpark);
     }
 }
 
@@ -64,6 +98,9 @@ pub struct Hunger {
     /// Messages that waited for a place and behind another, when last told.
     waiting: [Cell<usize>; 2],
 }
+
+/// Records of a batch that are taken in before what has begun may go on.
+const AT_ONCE: usize = 64;
 
 /// What a shard notes of a route's appetite.
 pub struct Portion {
@@ -101,6 +138,20 @@ impl Portion {
 }
 
 impl Shard {
+    /// Takes a batch in, a few records at a time: those that can end at once do, while they are in the caches.
+    pub(super) async fn take_in(self: &Rc<Self>, batch: Vec<Work>) {
+        let records = batch.len();
+        let mut batch = batch.into_iter();
+        while batch.len() > 0 {
+            batch.by_ref().take(AT_ONCE).for_each(|it| self.admit(it));
+            if batch.len() > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.shared.appetite.read(self.index, records);
+        self.tell_appetite();
+    }
+
     /// A message of this route came in.
     pub(super) fn note_met(&self, route: &Rc<RouteHere>, group: u16, now_ms: u64) {
         let portion = &route.portion;
@@ -182,5 +233,16 @@ mod tests {
         appetite.tell(1, !bit(3));
         assert!(!appetite.wants(3));
         assert!(appetite.wants(4));
+    }
+
+    #[test]
+    fn a_shard_that_has_not_read_is_sent_no_more() {
+        let appetite = Appetite::new(2);
+        appetite.sent(0, UNREAD_ENOUGH);
+        assert!(appetite.wants(3), "the other one reads");
+        appetite.sent(1, UNREAD_ENOUGH + 3);
+        assert!(!appetite.wants(3));
+        appetite.read(1, 4);
+        assert!(appetite.wants(3));
     }
 }

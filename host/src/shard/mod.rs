@@ -186,10 +186,7 @@ impl Shard {
                 input = inbox.recv() => match input {
                     Some(Input::Work(batch)) => {
                         self.take_live();
-                        for work in batch {
-                            self.admit(work);
-                        }
-                        self.tell_appetite();
+                        self.take_in(batch).await;
                     }
                     Some(Input::Sweep) => self.sweep(),
                     None => return,
