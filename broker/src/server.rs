@@ -23,8 +23,10 @@ use tokio::time::timeout;
 
 /// API key, version, correlation id.
 const REQUEST_MIN: usize = 8;
-/// Room that is made for a frame before its bytes are there: a length alone must not cost memory.
+/// Room that is made for a frame before its bytes are there, while there is some: a length alone must not cost memory.
 const READ_AHEAD: usize = 1 << 20;
+/// The same where the others have taken all the room: small requests still get through, however many clients ask.
+const READ_LITTLE: usize = 64 << 10;
 /// A buffer that a large answer has grown is not kept.
 const KEPT_BUFFER: usize = 4 << 20;
 /// After an accept that failed (mostly: no file descriptors) there is a pause, or the loop would spin.
@@ -196,7 +198,9 @@ async fn read_frame(
     len: usize,
     held: &mut Held,
 ) -> io::Result<Bytes> {
-    let mut frame = BytesMut::with_capacity(len.min(READ_AHEAD));
+    let first = len.min(READ_AHEAD);
+    let first = if first <= shared.room() { first } else { first.min(READ_LITTLE) };
+    let mut frame = BytesMut::with_capacity(first);
     held.add(frame.capacity());
     while frame.len() < len {
         let left = len - frame.len();

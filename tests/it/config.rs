@@ -1,5 +1,7 @@
 //! Good and bad files, at the start and while it runs.
 
+use std::io::{BufRead as _, BufReader};
+
 use crate::harness::http::call;
 use crate::harness::{Answer, Case, Gate, Send, Service, eventually};
 
@@ -258,4 +260,24 @@ fn what_needs_a_restart_says_so() {
     case.produce(&topic, [Send::command("pay").value("x")]);
     assert_eq!(service.got(1)[0].path, "/");
     host.stop();
+}
+
+/// S172: what is logged follows the files.
+#[test]
+fn log_levels_follow_the_files() {
+    let (case, service) = (Case::new(), Service::ok());
+    let topic = case.topic("orders", 1);
+    let setup = case.host().reads(&topic, "").app("shop", &service.app("")).main("log: warn");
+    let (mut host, log) = setup.spawn_heard();
+    case.produce(&topic, [Send::command("pay").value("x")]);
+    case.committed(&topic, &[1]);
+    let path = case.dir().join("drover.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("log: warn", "log: info")).unwrap();
+    let mut lines = BufReader::new(log).lines().map(Result::unwrap);
+    let first = lines.find(|it| it.contains("INFO")).unwrap();
+    assert!(first.contains("reloaded"), "nothing of this level before: {first}");
+    host.signal("TERM");
+    assert_eq!(host.wait(), Some(0));
+    assert!(lines.any(|it| it.contains("stopped")));
 }

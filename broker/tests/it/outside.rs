@@ -5,7 +5,7 @@ use drover_broker::{Broker, Config, Limits, ResponseError};
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::*;
 use kafka_protocol::records::Compression;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use uuid::Uuid;
 
@@ -210,6 +210,30 @@ fn what_clients_make_the_broker_hold_is_bounded() {
         produce(&mut client, "t", &Batch::of(&["v"]));
     }
     assert_eq!(read_all(&mut client, "t", 0, false).len(), 3);
+}
+
+/// A megabyte is no large request, but many of them are.
+#[test]
+fn many_half_requests_are_bounded_too() {
+    let limits = Limits { held_bytes: 8 << 20, ..Limits::default() };
+    let broker = Broker::start(Config { limits, ..quick(None) }).unwrap();
+    let half: Vec<TcpStream> = (0..32).map(|_| TcpStream::connect(broker.addr()).unwrap()).collect();
+    for mut stream in &half {
+        stream.write_all(&(1u32 << 20).to_be_bytes()).unwrap();
+        // the broker may have closed it by now
+        drop(stream.write_all(&vec![0; 1 << 19]));
+        stream.set_nonblocking(true).unwrap();
+    }
+    eventually("those that there is no room for are closed", || {
+        let open = |stream: &&TcpStream| {
+            matches!(stream.peek(&mut [0]), Err(failure) if failure.kind() == ErrorKind::WouldBlock)
+        };
+        (half.iter().filter(open).count() <= 8).then_some(())
+    });
+    let mut client = Client::new(broker.addr());
+    create(&mut client, "t", 1, &[]);
+    produce(&mut client, "t", &Batch::of(&["v"]));
+    assert_eq!(read_all(&mut client, "t", 0, false).len(), 1);
 }
 
 #[test]

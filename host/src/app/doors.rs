@@ -10,10 +10,11 @@ use axum::Router;
 use tokio::runtime::Handle;
 
 use crate::admin::{self, Admin};
-use crate::control::{Control, DoorChange, DoorPlan};
+use crate::control::{Control, RoofChange, RoofPlan};
 use crate::gateway;
 use crate::metrics::Counters;
 use crate::outbox::Outbox;
+use crate::telemetry;
 use crate::web::{self, Server};
 
 /// What the files say of the doors: where each listens, and its rules.
@@ -118,7 +119,7 @@ impl Doors {
     }
 
     /// Listens where a door is wanted that is not there yet.
-    fn prepare(self: &Arc<Self>, wanted: &Wanted) -> Result<DoorChange, String> {
+    fn prepare(self: &Arc<Self>, wanted: &Wanted) -> Result<RoofChange, String> {
         let refused = |door: &str, it: anyhow::Error| format!("`{door}.listen`: {it:#}; nothing was changed");
         let open = self.open();
         let gateway =
@@ -204,11 +205,13 @@ fn serve(runtime: &Handle, place: Place, router: Router) -> std::io::Result<Serv
     Server::start(runtime, tokio::net::TcpListener::from_std(place)?, router, web::Config::default())
 }
 
-/// The doors as one reading of the files wants them.
+/// The roof as one reading of the files wants it.
 pub struct Plan {
     /// Those that are open, as soon as they are.
     pub doors: Arc<OnceLock<Arc<Doors>>>,
     pub wanted: Wanted,
+    /// Which log lines are kept.
+    pub log: String,
 }
 
 impl std::fmt::Debug for Plan {
@@ -217,11 +220,15 @@ impl std::fmt::Debug for Plan {
     }
 }
 
-impl DoorPlan for Plan {
-    fn prepare(&self) -> Result<DoorChange, String> {
-        match self.doors.get() {
-            Some(doors) => doors.prepare(&self.wanted),
-            None => Ok(Box::new(|| {})),
-        }
+impl RoofPlan for Plan {
+    fn prepare(&self) -> Result<RoofChange, String> {
+        let doors = self.doors.get().map(|it| it.prepare(&self.wanted)).transpose()?;
+        let log = self.log.clone();
+        Ok(Box::new(move || {
+            telemetry::follow(&log);
+            if let Some(change) = doors {
+                change();
+            }
+        }))
     }
 }

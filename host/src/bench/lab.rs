@@ -65,6 +65,18 @@ pub struct Lab {
     runs: u32,
     /// Of this measurement: topics and groups of an earlier one are not ours.
     tag: String,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Drop for Lab {
+    /// A cluster that is not ours keeps nothing of us but the control topic.
+    fn drop(&mut self) {
+        if self.embedded.is_none()
+            && let Err(error) = self.clear()
+        {
+            tracing::warn!("the topics {}-* are left over: {error:#}", self.tag);
+        }
+    }
 }
 
 /// Of every topic.
@@ -119,7 +131,8 @@ impl Lab {
         let broker_pid = embedded.as_ref().map(Child::pid).or(plan.broker_pid);
         let tag = format!("bench-{:x}", machine::now_ns() >> 20);
         let (shards, peer) = (plan.shards, plan.peer.clone().unwrap_or_default());
-        Ok(Self { folder, brokers, embedded, broker_pid, sink, sink_address, peer, shards, runs: 0, tag })
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { folder, brokers, embedded, broker_pid, sink, sink_address, peer, shards, runs: 0, tag, runtime })
     }
 
     pub fn folder(&self) -> &Path {
@@ -130,13 +143,23 @@ impl Lab {
     pub fn new_topic(&mut self, of: &str) -> anyhow::Result<String> {
         self.runs += 1;
         let name = format!("{}-{of}-{}", self.tag, self.runs);
-        let brokers = self.brokers.split(',').map(str::to_owned).collect();
-        let topics = Topics::new(&ClientSettings { brokers, ..ClientSettings::default() })?;
         let partitions = PARTITIONS;
         let new = NewTopicSettings { name: name.clone(), partitions, replication: -1, config: Vec::new() };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(topics.ensure(&new))?;
+        self.runtime.block_on(self.topics()?.ensure(&new))?;
         Ok(name)
+    }
+
+    fn topics(&self) -> anyhow::Result<Topics> {
+        let brokers = self.brokers.split(',').map(str::to_owned).collect();
+        Ok(Topics::new(&ClientSettings { brokers, ..ClientSettings::default() })?)
+    }
+
+    /// Deletes the topics of this measurement, those too that hosts made for dead letters.
+    fn clear(&self) -> anyhow::Result<()> {
+        let topics = self.topics()?;
+        let names = topics.named(&self.tag, Duration::from_secs(10))?;
+        self.runtime.block_on(topics.delete(&names.iter().map(String::as_str).collect::<Vec<_>>()))?;
+        Ok(())
     }
 
     /// Starts it as a group of its own and waits until it has carried the whole topic.
@@ -207,8 +230,8 @@ impl Lab {
     fn host(&self, name: &str, bare: &Bare, handler: &str, admin: Option<String>) -> anyhow::Result<Child> {
         let setting = Setting { shards: self.shards, handler: handler.to_owned(), admin };
         let config = host_config::write(&self.folder.path.join(name), bare, &setting)?;
-        let arguments = ["run".to_owned(), "--config".to_owned(), config.display().to_string()];
-        Child::start(name, &arguments, &self.folder.path)
+        let arguments = ["run", "--ends-with-parent", "--config", &config.display().to_string()];
+        Child::start(name, &arguments.map(str::to_owned), &self.folder.path)
     }
 
     /// Starts drover with a handler that drops, which can be replaced at the door. Gives the handler's name:

@@ -7,7 +7,10 @@ use crate::control::Report;
 
 pub struct Progress {
     terminal: bool,
+    /// As shown.
     last: String,
+    /// As it would be shown now.
+    newest: String,
     next_plain: Instant,
 }
 
@@ -17,7 +20,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 impl Progress {
     pub fn new() -> Self {
         let terminal = std::io::stdout().is_terminal();
-        Self { terminal, last: String::new(), next_plain: Instant::now() }
+        Self { terminal, last: String::new(), newest: String::new(), next_plain: Instant::now() }
     }
 
     /// `lag`: records that no one has taken or settled yet.
@@ -29,6 +32,7 @@ impl Progress {
             "received {received}  delivered {}  retried {}  aside {}  dead {}  lag {lag}",
             totals.done, totals.retries, totals.aside, totals.dead
         );
+        self.newest.clone_from(&line);
         if line == self.last {
             return;
         }
@@ -46,10 +50,13 @@ impl Progress {
         self.last = line;
     }
 
-    /// Leaves the line as it is and goes on below it.
+    /// Leaves the newest line as it is and goes on below it.
     pub fn end(&mut self) {
+        let mut out = std::io::stdout().lock();
         if self.terminal {
-            let _ = writeln!(std::io::stdout().lock());
+            let _ = writeln!(out);
+        } else if self.newest != self.last {
+            let _ = writeln!(out, "{}", self.newest);
         }
     }
 }

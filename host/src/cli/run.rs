@@ -21,13 +21,20 @@ pub struct Run {
     /// The main file.
     #[arg(long, value_name = "PATH", default_value = "config/drover.yaml")]
     config: PathBuf,
+    /// For a measurement, which may be killed: nothing of it is to go on.
+    #[arg(long, hide = true)]
+    ends_with_parent: bool,
 }
 
 impl Run {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         telemetry::start();
+        if self.ends_with_parent {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+        }
         let mut parts =
             Origin::disk(&self.config).parts().map_err(|it| anyhow::anyhow!("{}", it.join("\n")))?;
+        telemetry::follow(&parts.config.log.to_string());
         parts.hears_signals = true;
         let mut app = App::start(parts)?;
         let signals = app.signals.take();

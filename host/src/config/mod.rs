@@ -52,7 +52,7 @@ pub use kafka::Kafka;
 pub use load::{Loaded, load, load_from, load_main};
 pub use plugins::{Plugin, PluginLimits};
 pub use schema::{app_schema, keys_page, main_schema};
-pub use types::{Address, GroupName, Limit, Millis, Name, SecretText, TopicName, Within};
+pub use types::{Address, GroupName, Limit, LogLevels, Millis, Name, SecretText, TopicName, Within};
 
 /// `drover.yaml`. Every key has a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -78,6 +78,9 @@ pub struct Config {
     pub admin: Admin,
     /// What is kept on disk: a cache, Kafka holds the truth.
     pub store: Store,
+    /// Log lines that are kept: off, error, warn, info, debug, trace; for a part too, as in `info,plugin=debug`. The
+    /// variable `DROVER_LOG` is stronger.
+    pub log: LogLevels,
 }
 
 impl Default for Config {
@@ -93,6 +96,7 @@ impl Default for Config {
             gateway: Gateway::default(),
             admin: Admin::default(),
             store: Store::default(),
+            log: LogLevels::info(),
         }
     }
 }

@@ -146,13 +146,17 @@ impl Origin {
         known.retain(|it| !uploaded.iter().any(|at| at.name == it.name));
         known.extend_from_slice(uploaded);
         let loaded = load_from(&*self.files, &self.main, &known).map_err(|it| rendered(&it))?;
-        let plan = Plan { doors: Arc::clone(doors), wanted: loaded.config.doors() };
-        Ok(Desired { doors: Some(Arc::new(plan)), ..loaded.desired()? })
+        let plan = Plan {
+            doors: Arc::clone(doors),
+            wanted: loaded.config.doors(),
+            log: loaded.config.log.to_string(),
+        };
+        Ok(Desired { roof: Some(Arc::new(plan)), ..loaded.desired()? })
     }
 }
 
 impl Loaded {
-    /// What is to run; the doors as they are.
+    /// What is to run; the roof as it is.
     pub fn desired(self) -> Result<Desired, Vec<String>> {
         let Self { config, routes, apps, warnings, files } = self;
         let mut plugins = BTreeMap::new();
@@ -164,7 +168,7 @@ impl Loaded {
             groups: config.wanted_groups(&routes),
             side_topics: config.side_topics(),
             fixed: config.fixed(),
-            doors: None,
+            roof: None,
             routes: Arc::new(routes),
             apps,
             plugins,

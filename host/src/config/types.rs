@@ -183,6 +183,10 @@ text_type!(
     TopicName, topic, {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"}
 );
 text_type!(
+    /// Which log lines are kept: a level, and others for parts, as in `info,plugin=debug`.
+    LogLevels, log_levels, {"type": "string"}
+);
+text_type!(
     /// Path of a URL, without a host.
     UrlPath, url_path, {"type": "string", "pattern": "^/"}
 );
@@ -198,6 +202,13 @@ text_type!(
     /// A text: also a bare number, `true` or `false`, as it is written.
     Scalar, |_| Ok(()), {"type": ["string", "number", "boolean"]}
 );
+
+impl LogLevels {
+    /// What is usual.
+    pub fn info() -> Self {
+        Self("info".to_owned())
+    }
+}
 
 impl Scalar {
     pub fn into_string(self) -> String {
@@ -246,6 +257,17 @@ fn topic(text: &str) -> Result<(), String> {
     word(text, 249, "._-")?;
     if text == "." || text == ".." {
         return Err(format!("`{text}` is no name for a topic"));
+    }
+    Ok(())
+}
+
+fn log_levels(text: &str) -> Result<(), String> {
+    for part in text.split(',') {
+        let level = part.rsplit_once('=').map_or(part, |it| it.1).trim();
+        if !["off", "error", "warn", "info", "debug", "trace"].contains(&level) {
+            let help = "off, error, warn, info, debug or trace; for one part too, as in `info,plugin=debug`";
+            return Err(format!("`{level}` is no level\n{help}"));
+        }
     }
     Ok(())
 }

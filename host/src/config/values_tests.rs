@@ -257,3 +257,21 @@ error: a path begins with `/`
 ",
     );
 }
+
+#[test]
+fn no_level_of_the_log() {
+    expect(
+        &[
+            ("apps/a.yaml", "servers: [s:1]\ncommands: [a]\n"),
+            ("drover.yaml", "groups: []\nlog: info,plugin=verbose\n"),
+        ],
+        "\
+error: `verbose` is no level
+ --> c/drover.yaml:2:6
+  |
+2 | log: info,plugin=verbose
+  |      ^^^^^^^^^^^^^^^^^^^
+  = help: off, error, warn, info, debug or trace; for one part too, as in `info,plugin=debug`
+",
+    );
+}

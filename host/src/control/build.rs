@@ -29,18 +29,18 @@ pub struct Desired {
     pub files: Vec<std::path::PathBuf>,
     /// What a running host cannot change: a key, and its value as text. A difference is refused.
     pub fixed: Vec<(&'static str, String)>,
-    /// What the doors are to be; none leaves them as they are.
-    pub doors: Option<Arc<dyn DoorPlan>>,
+    /// What the roof is to be; none leaves it as it is.
+    pub roof: Option<Arc<dyn RoofPlan>>,
 }
 
-/// What the doors are to be. The roof's: this floor knows of no door.
-pub trait DoorPlan: std::fmt::Debug + Send + Sync {
+/// What the roof is to be: the doors, and what is logged. This floor knows of neither.
+pub trait RoofPlan: std::fmt::Debug + Send + Sync {
     /// Does all that can fail, an address that is taken above all; what is returned makes it so.
-    fn prepare(&self) -> Result<DoorChange, String>;
+    fn prepare(&self) -> Result<RoofChange, String>;
 }
 
-/// Carries a prepared change of the doors out.
-pub type DoorChange = Box<dyn FnOnce() + Send>;
+/// Carries a prepared change of the roof out.
+pub type RoofChange = Box<dyn FnOnce() + Send>;
 
 /// What the files say of a plugin.
 #[derive(Clone, Debug)]

@@ -183,7 +183,7 @@ impl Keeper {
         };
         let live = self.build(&new, &roster)?;
         self.make_side_topics(&new).await?;
-        let doors = new.doors.as_ref().map(|it| it.prepare()).transpose().map_err(|it| vec![it])?;
+        let roof = new.roof.as_ref().map(|it| it.prepare()).transpose().map_err(|it| vec![it])?;
         let groups = Arc::clone(&self.parts.groups);
         // Those that are left go first: the new rules are not for what they read.
         let left = tokio::task::spawn_blocking(move || {
@@ -193,7 +193,7 @@ impl Keeper {
         let change = left.await.map_err(|it| vec![format!("leaving groups: {it}")])?;
         (self.parts.desired, self.parts.roster) = (new, roster);
         let generation = self.run_from_now_on(live);
-        if let Some(change) = doors {
+        if let Some(change) = roof {
             change();
         }
         let groups = Arc::clone(&self.parts.groups);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::build::{Compiled, Component, Desired, DoorChange, DoorPlan, PluginSource, live, try_out};
+pub use self::build::{Compiled, Component, Desired, PluginSource, RoofChange, RoofPlan, live, try_out};
 pub use self::groups::{Groups, Roster, Wanted};
 pub use self::keeper::{Ask, Keeper, KeeperParts, Marks, Source, marks_of};
 use crate::clock;

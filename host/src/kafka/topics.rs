@@ -49,6 +49,32 @@ impl Topics {
         }
     }
 
+    /// Deletes those that are there; the cluster clears their data away later. How many there were.
+    pub async fn delete(&self, topics: &[&str]) -> Result<usize, Error> {
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+        let answers = self.client.delete_topics(topics, &options).await;
+        let mut deleted = 0;
+        for answer in answers.map_err(|it| Error::request("deleting topics", &it))? {
+            match answer {
+                Ok(_) => deleted += 1,
+                Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {}
+                Err((topic, code)) => {
+                    let error = rdkafka::error::KafkaError::AdminOp(code);
+                    return Err(Error::request(format!("deleting topic {topic}"), &error));
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// The names of all topics that begin so. Blocks.
+    pub fn named(&self, beginning: &str, wait: Duration) -> Result<Vec<String>, Error> {
+        let known = self.client.inner().fetch_metadata(None, wait);
+        let known = known.map_err(|it| Error::request("asking for the topics", &it))?;
+        let names = known.topics().iter().map(|it| it.name().to_owned());
+        Ok(names.filter(|it| it.starts_with(beginning)).collect())
+    }
+
     /// How many partitions the topic has; 0 when there is no such topic. Blocks.
     pub fn partitions(&self, topic: &str, wait: Duration) -> Result<i32, Error> {
         partitions_of(self.client.inner(), topic, wait)

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use clap::Parser as _;
 use drover::app::App;
@@ -118,6 +118,15 @@ impl Setup {
         self.spawn(&[("DROVER_FAILPOINT", place)])
     }
 
+    /// In a process of its own, with what it logs.
+    pub fn spawn_heard(&self) -> (ChildHost, ChildStderr) {
+        let path = self.write();
+        let mut command = command(&["run", "--config", path.to_str().unwrap()], &[]);
+        let mut host = command.env_remove("DROVER_LOG").stderr(Stdio::piped()).spawn().unwrap();
+        let log = host.stderr.take().unwrap();
+        (ChildHost(host), log)
+    }
+
     /// In a process of its own.
     pub fn spawn(&self, variables: &[(&str, &str)]) -> ChildHost {
         let path = self.write();
@@ -127,14 +136,19 @@ impl Setup {
 
 /// `drover` with these words, in a process of its own: this binary, started again to run [`child`].
 pub fn spawn_command(words: &[&str], variables: &[(&str, &str)]) -> ChildHost {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "child_host", "--nocapture", "--test-threads", "1"]);
-    command.env(CHILD, words.join(BETWEEN)).envs(variables.iter().copied());
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut command = command(words, variables);
     if std::env::var_os("RUST_LOG").is_none() {
         command.stderr(Stdio::null());
     }
     ChildHost(command.spawn().unwrap())
+}
+
+fn command(words: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "child_host", "--nocapture", "--test-threads", "1"]);
+    command.env(CHILD, words.join(BETWEEN)).envs(variables.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command
 }
 
 const CHILD: &str = "DROVER_TEST_CHILD";
