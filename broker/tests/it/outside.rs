@@ -225,9 +225,7 @@ fn many_half_requests_are_bounded_too() {
         stream.set_nonblocking(true).unwrap();
     }
     eventually("those that there is no room for are closed", || {
-        let open = |stream: &&TcpStream| {
-            matches!(stream.peek(&mut [0]), Err(failure) if failure.kind() == ErrorKind::WouldBlock)
-        };
+        let open = |stream: &&TcpStream| matches!(stream.peek(&mut [0]), Err(failure) if failure.kind() == ErrorKind::WouldBlock);
         (half.iter().filter(open).count() <= 8).then_some(())
     });
     let mut client = Client::new(broker.addr());

@@ -132,7 +132,19 @@ impl Lab {
         let tag = format!("bench-{:x}", machine::now_ns() >> 20);
         let (shards, peer) = (plan.shards, plan.peer.clone().unwrap_or_default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { folder, brokers, embedded, broker_pid, sink, sink_address, peer, shards, runs: 0, tag, runtime })
+        Ok(Self {
+            folder,
+            brokers,
+            embedded,
+            broker_pid,
+            sink,
+            sink_address,
+            peer,
+            shards,
+            runs: 0,
+            tag,
+            runtime,
+        })
     }
 
     pub fn folder(&self) -> &Path {
