@@ -58,6 +58,7 @@ const OURS: &[(&str, &str)] = &[
     ("enable.partition.eof", "drover needs none"),
     ("fetch.error.backoff.ms", "the time is chosen for short gaps"),
     ("fetch.queue.backoff.ms", "the time is chosen for short gaps"),
+    ("fetch.wait.max.ms", "the time is chosen for short gaps"),
     ("group.id", "write `groups`, each with its `name`"),
     ("group.instance.id", "two hosts with one configuration would be the same member"),
     ("group.protocol", "drover follows the classic protocol"),

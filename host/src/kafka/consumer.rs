@@ -25,6 +25,8 @@ use crate::domain::headers;
 
 /// 3 s by default: that was the pause of a partition that changes its owner.
 const HEARTBEAT_MS: &str = "500";
+/// Of one answer. The client has one fetch under way to each broker: at 20 ms to it, 100 MB a second are the limit.
+const FETCH_BYTES: &str = "2097152";
 
 /// How this member behaves in its group.
 #[derive(Clone, Debug)]
@@ -122,6 +124,10 @@ impl GroupConsumer {
         // A fetch that finds only partitions without news holds up the others of the same broker for as long: those
         // that were left out of it while the queue was full.
         config.set("fetch.wait.max.ms", "100");
+        // An answer's memory is free again when its last record is taken, so up to three of them are held.
+        if !client.properties.contains_key("fetch.max.bytes") {
+            config.set("fetch.max.bytes", FETCH_BYTES);
+        }
         config.set("topic.metadata.refresh.interval.ms", "10000");
         config.set("allow.auto.create.topics", "false");
         let consumer: BaseConsumer<GroupContext> = config
