@@ -2,7 +2,7 @@
 //! and who may come in. Knows nothing of messages or operators.
 //!
 //! ```text
-//! listen ── server (connections, time for a head, panics, stop) ──> a door's router
+//! listen ── server (connections, time for a head and to take an answer, panics, stop) ──> a door's router
 //!                                                                    body    limit while it is read, time
 //!                                                                    access  secrets, compared in constant time
 //!                                                                    answer  JSON
@@ -13,5 +13,6 @@ pub mod access;
 pub mod answer;
 pub mod body;
 mod server;
+mod stream;
 
 pub use server::{Config, Server, bind};

@@ -23,13 +23,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::answer;
+use super::stream::Stream;
 
 /// What a server may be made to hold.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Open at once; further ones wait to be accepted.
     pub connections: usize,
-    /// Time for the head of a request, also for the first one of a connection and between two, in ms.
+    /// Time for the head of a request, also for the first one of a connection and between two, and for the
+    /// peer to take more of an answer, in ms.
     pub head_ms: u64,
     /// What one connection of HTTP/2 may have under way.
     pub streams: u32,
@@ -128,7 +130,8 @@ async fn connection(stream: TcpStream, routers: Routers, config: &Config, mut st
     let _ = stream.set_nodelay(true);
     let head = Duration::from_millis(config.head_ms);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(head);
+    // Who has said all closes that half, and still waits for the answer.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head).half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -141,7 +144,7 @@ async fn connection(stream: TcpStream, routers: Routers, config: &Config, mut st
         seen.store(true, Ordering::Relaxed);
         guarded(routers.borrow().clone(), request)
     });
-    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut served = pin!(builder.serve_connection(TokioIo::new(Stream::new(stream, head)), service));
     // Before the first request it is not known which HTTP it is, and no other limit holds.
     let mut silent = pin!(tokio::time::sleep(head));
     let (mut watching, mut stopping) = (true, false);
@@ -251,6 +254,36 @@ mod tests {
             hear(say(&server, part).await).await;
         }
         assert!(hear(say(&server, &get_of("/")).await).await.ends_with("fine"));
+        server.stop(WAIT).await;
+    }
+
+    /// S37: whoever asks and never reads is closed, too.
+    #[tokio::test]
+    async fn answers_that_nobody_takes() {
+        let config = Config { connections: 1, head_ms: 50, ..Config::default() };
+        let large = "x".repeat(1 << 20);
+        let router =
+            Router::new().route("/large", get(|| async { large })).route("/", get(|| async { "fine" }));
+        let server = started(router, config).await;
+        let deaf = say(&server, &b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n".repeat(64)).await;
+        assert!(hear(say(&server, &get_of("/")).await).await.ends_with("fine"));
+        drop(deaf);
+        server.stop(WAIT).await;
+    }
+
+    #[tokio::test]
+    async fn who_has_said_all_is_answered() {
+        let router = Router::new().route(
+            "/",
+            get(|| async {
+                tokio::task::yield_now().await;
+                "fine"
+            }),
+        );
+        let server = started(router, Config::default()).await;
+        let mut stream = say(&server, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        stream.shutdown().await.unwrap();
+        assert!(hear(stream).await.ends_with("fine"));
         server.stop(WAIT).await;
     }
 
