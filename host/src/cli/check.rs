@@ -1,15 +1,16 @@
 //! `drover check`: loads the configuration as `run` would, compiles and starts its plugins, and does nothing else.
 
 use std::io::{IsTerminal as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use crate::config::{self, Disk, Files, Loaded};
+use crate::config::{self, Config, Disk, Files, Loaded};
 use crate::control;
 use crate::domain::plugin;
 use crate::plugin::Engine;
+use crate::upstream::Tls;
 use crate::yaml::{Problem, Severity};
 
 #[derive(Args, Debug)]
@@ -67,7 +68,9 @@ impl Check {
         let (good, problems) = match config::load_from(files, &self.config, &known) {
             Ok(mut loaded) => {
                 let (warnings, summary) = (std::mem::take(&mut loaded.warnings), summary(&loaded));
-                (Some((summary, self.of_plugins(loaded)?)), warnings)
+                let mut refused = self.of_start(&loaded.config);
+                refused.extend(self.of_plugins(loaded)?);
+                (Some((summary, refused)), warnings)
             }
             Err(problems) => (None, problems),
         };
@@ -91,6 +94,15 @@ impl Check {
                 Ok(false)
             }
         }
+    }
+
+    /// What a host would find only when it starts: that librdkafka refuses a property, and rustls the roots.
+    fn of_start(&self, config: &Config) -> Vec<String> {
+        let properties = config.client().check().err().map(|it| format!("`kafka.properties`: {it}"));
+        let base = self.config.parent().unwrap_or(Path::new(""));
+        let roots = config.services.roots.as_ref().map(|it| base.join(it));
+        let roots = Tls::new(roots.as_deref()).err().map(|it| format!("`services.roots`: {it}"));
+        properties.into_iter().chain(roots).collect()
     }
 
     /// What the plugins say of themselves and of their settings when they are started.
@@ -149,6 +161,19 @@ mod tests {
         let mut out = Vec::new();
         let good = check.check(&files, &mut out).unwrap();
         (good, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn what_only_a_start_would_find() {
+        let main = "services: {roots: none.pem}\nkafka: {properties: {sasl.passwrd: fern-3}}\n";
+        let app = "servers: ['s:1']\ncommands: [a]\n";
+        let (good, said) = check_with("check --config c/drover.yaml", main, app);
+        assert!(!good);
+        for part in ["error: `kafka.properties`: ", "`sasl.passwrd`", "error: `services.roots`: c/none.pem: "]
+        {
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(said.ends_with("\nc/drover.yaml: refused, 2 errors\n") && !said.contains("fern-3"), "{said}");
     }
 
     #[test]

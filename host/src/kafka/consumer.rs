@@ -130,9 +130,8 @@ impl GroupConsumer {
         }
         config.set("topic.metadata.refresh.interval.ms", "10000");
         config.set("allow.auto.create.topics", "false");
-        let consumer: BaseConsumer<GroupContext> = config
-            .create_with_context(GroupContext::default())
-            .map_err(|it| Error::Client(it.to_string()))?;
+        let consumer: BaseConsumer<GroupContext> =
+            config.create_with_context(GroupContext::default()).map_err(|it| Error::client(&it))?;
         let native = consumer.client().native_ptr();
         Ok(Self {
             records: Queue::new(native)?,

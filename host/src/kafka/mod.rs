@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
 
 pub mod consumer;
 mod context;
@@ -57,7 +58,15 @@ pub enum Error {
 }
 
 impl Error {
-    fn request(doing: impl Into<String>, error: &rdkafka::error::KafkaError) -> Self {
+    /// The name of a wrong property, never its value: that may be a password.
+    fn client(error: &KafkaError) -> Self {
+        match error {
+            KafkaError::ClientConfig(_, detail, name, _) => Self::Client(format!("`{name}`: {detail}")),
+            _ => Self::Client(error.to_string()),
+        }
+    }
+
+    fn request(doing: impl Into<String>, error: &KafkaError) -> Self {
         use rdkafka::types::RDKafkaErrorCode as Code;
         let lasting = matches!(
             error.rdkafka_error_code(),
@@ -79,6 +88,14 @@ impl Error {
 }
 
 impl ClientSettings {
+    /// Whether librdkafka knows every property and takes its value. Connects to nothing.
+    ///
+    /// # Errors
+    /// Names the property.
+    pub fn check(&self) -> Result<(), Error> {
+        self.config().create_native_config().map(drop).map_err(|it| Error::client(&it))
+    }
+
     /// The client's configuration with what every one of our clients needs.
     fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -91,5 +108,25 @@ impl ClientSettings {
         config.set("bootstrap.servers", self.brokers.join(","));
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S145: what is said of a property does not show its value.
+    #[test]
+    fn wrong_properties_are_named() {
+        let said = |name: &str, value: &str| {
+            let properties = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            ClientSettings { brokers: vec!["a:1".to_owned()], properties }
+                .check()
+                .map_err(|it| it.to_string())
+        };
+        assert_eq!(said("sasl.password", "fern-3"), Ok(()));
+        let error = said("sasl.passwrd", "fern-3").unwrap_err();
+        assert!(error.contains("`sasl.passwrd`") && !error.contains("fern-3"), "{error}");
+        assert!(said("socket.timeout.ms", "soon").unwrap_err().contains("`socket.timeout.ms`"));
     }
 }

@@ -70,7 +70,7 @@ impl Producer {
         config.set("queue.buffering.max.messages", settings.queue_messages.to_string());
         config.set("message.timeout.ms", settings.timeout_ms.to_string());
         config.set("message.max.bytes", settings.message_bytes_max.to_string());
-        let inner = config.create_with_context(Context).map_err(|it| Error::Client(it.to_string()))?;
+        let inner = config.create_with_context(Context).map_err(|it| Error::client(&it))?;
         Ok(Self { inner })
     }
 

@@ -46,7 +46,7 @@ pub fn start(client: &ClientSettings, topic: &str) -> Result<(Reader, mpsc::Rece
     config.set("auto.offset.reset", "earliest");
     config.set("fetch.wait.max.ms", "100");
     let consumer: BaseConsumer<ReaderContext> =
-        config.create_with_context(ReaderContext).map_err(|it| Error::Client(it.to_string()))?;
+        config.create_with_context(ReaderContext).map_err(|it| Error::client(&it))?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::Beginning)
         .and_then(|()| consumer.assign(&list))

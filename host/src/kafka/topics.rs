@@ -27,7 +27,7 @@ pub struct Topics {
 
 impl Topics {
     pub fn new(client: &ClientSettings) -> Result<Self, Error> {
-        let client = client.config().create().map_err(|it| Error::Client(it.to_string()))?;
+        let client = client.config().create().map_err(|it| Error::client(&it))?;
         Ok(Self { client: Arc::new(client) })
     }
 
