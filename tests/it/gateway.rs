@@ -385,6 +385,31 @@ fn kafka_is_slow() {
     host.stop();
 }
 
+/// S114: without the count of partitions a key has no place of its own, and is not written elsewhere.
+#[test]
+fn a_key_whose_place_is_not_known() {
+    let case = Case::with_faults();
+    let (host, topic) = door(&case, "timeout-ms: 500\nalpaca: {topic: '{topic}'}");
+    let to = host.gateway();
+    assert_eq!(post_json(to, "/v1/messages", r#"{"command":"c","data":1}"#).status, 200);
+    case.faults().delay(drover_broker::ApiKey::Metadata, std::time::Duration::from_secs(3));
+    let one = json!({"command": "c", "key": "k", "data": 1});
+    let answer = post_json(to, "/v1/messages", &json!({"messages": [one, one, one]}).to_string());
+    let unknown = format!(
+        "Kafka has not said how many partitions {topic} has, so the key's own is not known: nothing was written"
+    );
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
+    assert_eq!(answer.json()["error"], format!("messages[0]: {unknown}"));
+    let answer = post_form(to, "/sendmsg", "cmd=c&data=x&logid=l&hash_key=k");
+    assert_eq!(answer.json(), json!({"errno": -1, "errmsg": unknown, "log_id": "l"}));
+    case.faults().clear();
+    let send = || post_form(to, "/sendmsg", "cmd=c&data=x&hash_key=k").json()["errno"] == 0;
+    eventually("the count of partitions", || send().then_some(()));
+    let records = case.records(&topic, 2);
+    assert_eq!(records.iter().find(|it| it.key.is_some()).unwrap().partition, fnv1a("k", 3));
+    host.stop();
+}
+
 /// S40: a request that waits for Kafka when the host is told to stop is answered, and truly.
 #[test]
 fn what_is_under_way_at_the_end_is_answered() {

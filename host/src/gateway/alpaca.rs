@@ -140,7 +140,8 @@ async fn carry_out(gateway: &Arc<Gateway>, door: &Door, whole: &Whole) -> Result
     let Some(_place) = gateway.producer.place(1) else {
         return Err(no("Too many messages wait for Kafka: try again"));
     };
-    let partition = gateway.producer.partition(&door.topic, record.key.as_deref()).await;
+    let partition = gateway.producer.partition(&door.topic, record.key.as_deref(), whole.end).await;
+    let partition = partition.map_err(|it| no(&it.to_string()))?;
     let ready = Ready { topic: door.topic.clone(), record, partition };
     match gateway.producer.write(&[ready], whole.end).await.pop() {
         Some(Err(failure)) => Err(no(&failure.to_string())),

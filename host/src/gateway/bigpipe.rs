@@ -103,7 +103,10 @@ async fn carry_out(gateway: &Arc<Gateway>, whole: &Whole) -> Result<(), (i32, &'
     let topic = door.topic(&sent.name, &sent.secret).ok_or((-1, "权限错误"))?;
     gateway.access.rate().map_err(|_| (-1, "超过负载"))?;
     let _place = gateway.producer.place(1).ok_or((-1, "超过负载"))?;
-    let count = gateway.producer.count(topic).await;
+    let count = gateway.producer.count(topic, whole.end).await.map_err(|failure| {
+        tracing::warn!(topic, %failure, "a call could not be written");
+        BUG
+    })?;
     let partition =
         Partitioner::Bigpipe.partition(Some(sent.partition_key.as_bytes()), count).or_else(|| any_of(count));
     let envelope = Envelope {

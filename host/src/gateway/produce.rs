@@ -66,6 +66,8 @@ pub enum Failure {
     Kafka(Error),
     /// It may be written or not.
     Late(Duration),
+    /// It is not: where its key belongs is not known.
+    Unplaced(String),
 }
 
 impl std::fmt::Display for Failure {
@@ -76,6 +78,11 @@ impl std::fmt::Display for Failure {
                 let ms = after.as_millis();
                 write!(f, "Kafka has not answered within {ms} ms: the message may be written or not")
             }
+            Failure::Unplaced(topic) => write!(
+                f,
+                "Kafka has not said how many partitions {topic} has, so the key's own is not known: nothing was \
+                 written"
+            ),
         }
     }
 }
@@ -115,29 +122,37 @@ impl Producer {
         }
     }
 
-    /// Where a key goes on this topic; none where the client may choose.
-    pub async fn partition(&self, topic: &str, key: Option<&[u8]>) -> Option<i32> {
-        let partitioner = *self.partitioners.get(topic)?;
-        key?;
-        partitioner.partition(key, self.count(topic).await)
+    /// Where a key goes on this topic; none where the client may choose. `end`: when it has to be known.
+    pub async fn partition(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        end: Instant,
+    ) -> Result<Option<i32>, Failure> {
+        let Some(partitioner) = self.partitioners.get(topic).filter(|_| key.is_some()) else {
+            return Ok(None);
+        };
+        Ok(partitioner.partition(key, self.count(topic, end).await?))
     }
 
-    /// How many partitions a topic has; 0 when that is not known.
-    pub async fn count(&self, topic: &str) -> i32 {
+    /// How many partitions a topic has; 0 for none such.
+    pub async fn count(&self, topic: &str, end: Instant) -> Result<i32, Failure> {
         let now_ms = clock::now_ms();
         let known = self.lock().get(topic).copied();
         if let Some(known) = known.filter(|it| now_ms < it.at_ms + COUNT_MS) {
-            return known.partitions;
+            return Ok(known.partitions);
         }
         let (outbox, name) = (self.outbox.clone(), topic.to_owned());
-        let asked = tokio::task::spawn_blocking(move || outbox.partitions(&name, COUNT_WAIT)).await;
+        let wait = end.saturating_duration_since(Instant::now()).min(COUNT_WAIT);
+        let asked = tokio::task::spawn_blocking(move || outbox.partitions(&name, wait)).await;
         match asked {
             Ok(Ok(partitions)) if partitions > 0 => {
                 self.lock().insert(topic.to_owned(), Count { partitions, at_ms: now_ms });
-                partitions
+                Ok(partitions)
             }
+            Ok(Ok(none)) => Ok(none),
             // What was true is a better guess than none: keys stay where they were.
-            _ => known.map_or(0, |it| it.partitions),
+            _ => known.map(|it| it.partitions).ok_or_else(|| Failure::Unplaced(topic.to_owned())),
         }
     }
 

@@ -67,7 +67,8 @@ async fn carry_out(gateway: &Arc<Gateway>, request: Request) -> Result<Response,
         log_ids.push(log_id.clone());
         sent.envelope.log_id = Some(log_id);
         let record = record(sent);
-        let partition = gateway.producer.partition(&topic, record.key.as_deref()).await;
+        let partition = gateway.producer.partition(&topic, record.key.as_deref(), whole.end).await;
+        let partition = partition.map_err(|it| at(refusal_of(&it)))?;
         all.push(Ready { topic, record, partition });
     }
     let Some(_place) = gateway.producer.place(all.len()) else {
@@ -140,7 +141,7 @@ fn answer_of(
 fn refusal_of(failure: &Failure) -> Refusal {
     let text = failure.to_string();
     match failure {
-        Failure::Late(_) => Refusal::later(StatusCode::SERVICE_UNAVAILABLE, text, 1),
+        Failure::Late(_) | Failure::Unplaced(_) => Refusal::later(StatusCode::SERVICE_UNAVAILABLE, text, 1),
         Failure::Kafka(Error::Request { transient: true, .. }) => {
             Refusal::later(StatusCode::SERVICE_UNAVAILABLE, text, 1)
         }
