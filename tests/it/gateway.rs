@@ -154,6 +154,13 @@ fn refusals() {
             "text/plain is taken as the data",
         ),
         ("POST /v1/messages?command=pay&key=k&x=1", &[], "hi", 400, "`x` is no field"),
+        (
+            "POST /v1/messages?command=pay",
+            &[("content-encoding", "gzip")],
+            "hi",
+            415,
+            "`Content-Encoding: gzip` is not undone here",
+        ),
         ("POST /v1/messages", &[JSON], &big, 413, "the body is larger than 1048576 bytes"),
         (
             "POST /v1/messages",

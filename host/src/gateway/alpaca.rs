@@ -2,6 +2,7 @@
 //! out. The record is one that alpaca-mq's own consumers read.
 
 use std::collections::BTreeMap;
+use std::num::IntErrorKind;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -159,7 +160,16 @@ fn parse(body: &[u8], query: &str) -> Sent {
         data: first("data"),
         log_id: first("logid"),
         hash_key: first("hash_key"),
-        delay_s: first("delay").parse().unwrap_or(0),
+        delay_s: delay_of(&first("delay")),
+    }
+}
+
+/// What is no number is none; a number that is too large is still a delay.
+fn delay_of(text: &str) -> i64 {
+    match text.parse::<i64>() {
+        Ok(delay_s) => delay_s,
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => i64::MAX,
+        Err(_) => 0,
     }
 }
 
@@ -183,6 +193,7 @@ mod tests {
             ("data=1&data=2&cmd=c", "", sent("c", "1", 0)),
             ("cmd=c&delay=1.5", "", sent("c", "", 0)),
             ("cmd=c&delay=-3", "", sent("c", "", -3)),
+            ("cmd=c&delay=99999999999999999999", "", sent("c", "", i64::MAX)),
             ("cmd=c&CMD=d&x=y", "", sent("c", "", 0)),
         ];
         for (body, query, expected) in cases {

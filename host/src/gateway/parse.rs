@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 
 use crate::domain::headers;
@@ -45,7 +46,11 @@ pub fn json(body: &[u8]) -> Result<Batch, String> {
         return Ok(Batch { messages: vec![message(fields, "")?], is_list: false });
     };
     if let Some((other, _)) = fields.iter().find(|it| it.0 != "messages") {
+        let other = short(other);
         return Err(format!("`{other}` beside `messages`: write it in each of the messages"));
+    }
+    if fields.len() > 1 {
+        return Err("`messages` stands there twice: send one list".to_owned());
     }
     let list: Vec<&RawValue> =
         serde_json::from_str(list.get()).map_err(|_| "`messages` has to be a list of objects".to_owned())?;
@@ -70,6 +75,9 @@ pub fn json(body: &[u8]) -> Result<Batch, String> {
 pub fn raw(query: &str, content_type: Option<&str>, body: Bytes) -> Result<Batch, String> {
     let mut sent = Sent { topic: None, key: None, envelope: Envelope::new("", Some(body)) };
     let mut named: Vec<String> = Vec::new();
+    if let Some(name) = not_utf8(query) {
+        return Err(format!("`{name}` is not UTF-8 in the query: write its UTF-8 bytes, each as %XX"));
+    }
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if named.iter().any(|it| *it == name) {
             return Err(format!("`{name}` stands twice in the query"));
@@ -79,7 +87,8 @@ pub fn raw(query: &str, content_type: Option<&str>, body: Bytes) -> Result<Batch
         }
         if !QUERY_FIELDS.contains(&&*name) {
             return Err(format!(
-                "`{name}` is no field that the query may have; these are: {}",
+                "`{}` is no field that the query may have; these are: {}",
+                short(&name),
                 QUERY_FIELDS.join(", ")
             ));
         }
@@ -133,6 +142,7 @@ fn message(fields: Fields<'_>, at: &str) -> Result<Sent, String> {
         }
         if !FIELDS.contains(&name.as_str()) {
             let all = FIELDS.join(", ");
+            let name = short(name);
             return Err(format!("`{at}{name}` is no field of a message; these are: {all}"));
         }
         if fields[..index].iter().any(|it| it.0 == *name) {
@@ -187,8 +197,9 @@ fn put(sent: &mut Sent, at: &str, name: &str, text: String) -> Result<(), String
         "log_id" => envelope.log_id = Some(text.into()),
         _ => {
             let wanted = "a whole number of milliseconds since 1970";
-            let number =
-                text.parse().map_err(|_| format!("`{at}{name}` has to be {wanted}, it is {text}"))?;
+            let number = text
+                .parse()
+                .map_err(|_| format!("`{at}{name}` has to be {wanted}, it is {}", short(&text)))?;
             envelope.expires_ms = Some(number);
         }
     }
@@ -234,9 +245,26 @@ fn header_block(at: &str, value: &RawValue) -> Result<Bytes, String> {
 
 fn string(at: &str, name: &str, value: &RawValue) -> Result<String, String> {
     serde_json::from_str(value.get()).map_err(|_| {
-        let text: String = value.get().chars().take(40).collect();
-        format!("`{at}{name}` has to be a string, it is {text}")
+        // Of what is JSON, only half of a surrogate pair makes a string that is none.
+        if value.get().starts_with('"') {
+            return format!(
+                "`{at}{name}` has half of a surrogate pair (such as `\\ud83d` alone): write both halves, or the \
+                 character itself"
+            );
+        }
+        format!("`{at}{name}` has to be a string, it is {}", short(value.get()))
     })
+}
+
+/// The first field of a query whose bytes are not UTF-8. They would be replaced, and two keys become one.
+fn not_utf8(query: &str) -> Option<String> {
+    let bad = query.split('&').find(|it| percent_decode_str(it).decode_utf8().is_err())?;
+    Some(short(bad.split('=').next().unwrap_or_default()))
+}
+
+/// For an error: what was sent may be a whole body.
+fn short(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 fn limit(name: &str, text: &str) -> Result<(), String> {
@@ -359,6 +387,12 @@ mod tests {
                 r#"{"messages":[{"command":"c","data":1},{"command":"","data":1}]}"#,
                 "`messages[1].command` is missing or empty: it decides where the message goes",
             ),
+            (r#"{"messages":[],"messages":[]}"#, "`messages` stands there twice: send one list"),
+            (
+                r#"{"command":"c","text":"\ud83d"}"#,
+                "`text` has half of a surrogate pair (such as `\\ud83d` alone): write both halves, or the \
+                 character itself",
+            ),
             (r#"{"messages":[7]}"#, "`messages[0]` has to be an object with a `command`"),
         ];
         for (body, error) in cases {
@@ -369,6 +403,23 @@ mod tests {
                 .unwrap_err()
                 .starts_with("`data_base64` is no base64")
         );
+    }
+
+    /// An error is for a person, however long what was sent is.
+    #[test]
+    fn errors_are_short() {
+        let long = "u".repeat(100_000);
+        let bodies = [
+            format!(r#"{{"{long}":1}}"#),
+            format!(r#"{{"messages":[],"{long}":1}}"#),
+            format!(r#"{{"command":"c","data":1,"expires_ms":"{long}"}}"#),
+            format!(r#"{{"command":"c","data":1,"key":["{long}"]}}"#),
+        ];
+        for body in bodies {
+            let error = json(body.as_bytes()).unwrap_err();
+            assert!(error.len() < 300, "{} bytes", error.len());
+        }
+        assert!(raw(&format!("{long}=1"), None, Bytes::new()).unwrap_err().len() < 300);
     }
 
     #[test]
@@ -390,6 +441,7 @@ mod tests {
                 "command=a&delay=1",
                 "`delay`: this version cannot delay messages; leave it out, or send the message when it is due",
             ),
+            ("command=a&key=%ff", "`key` is not UTF-8 in the query: write its UTF-8 bytes, each as %XX"),
             (
                 "command=a&expires_ms=x",
                 "`expires_ms` has to be a whole number of milliseconds since 1970, it is x",

@@ -80,6 +80,14 @@ async fn carry_out(gateway: &Arc<Gateway>, request: Request) -> Result<Response,
 }
 
 fn batch(whole: &Whole) -> Result<Batch, Refusal> {
+    // The service would not be told of it, and could not read what it gets.
+    if let Some(encoding) = whole.headers.get(http::header::CONTENT_ENCODING).filter(|it| *it != "identity") {
+        let text = format!(
+            "`Content-Encoding: {}` is not undone here: send the body as it is",
+            String::from_utf8_lossy(encoding.as_bytes())
+        );
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    }
     let kind = media_type(&whole.headers);
     let names_command = || form_urlencoded::parse(whole.query.as_bytes()).any(|it| it.0 == "command");
     match kind.as_deref() {
