@@ -128,10 +128,12 @@ fn uploads_that_are_refused() {
     let to = host.admin();
     let module = b"\0asm\x01\0\0\0";
     let selector = std::fs::read(guests::FAULTY_SELECTOR).unwrap();
-    let cases: [(&str, &[u8], u16); 7] = [
+    let cases: [(&str, &[u8], u16); 9] = [
         ("/v1/plugins/forward", b"", 400),
         ("/v1/plugins/for%20ward", module, 400),
         ("/v1/plugins/native:forward", module, 400),
+        ("/v1/plugins/..", module, 400),
+        ("/v1/plugins/%ff", module, 400),
         ("/v1/plugins/forward", b"#!/bin/sh", 415),
         ("/v1/plugins/forward", module, 422),
         ("/v1/plugins/forward", &vec![0; (32 << 20) + 1], 413),

@@ -1,5 +1,6 @@
 //! Plugins: which run, and a new version of one, swapped in under load.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -26,14 +27,23 @@ pub async fn list(State(admin): Shared) -> Response {
     }
 }
 
-pub async fn one(State(admin): Shared, Path(name): Path<String>) -> Response {
-    match admin.control() {
-        Ok(control) => match control.plugins().iter().find(|it| it.name == name) {
-            Some(it) => answer::json(StatusCode::OK, &shown(it)),
-            None => answer::error(StatusCode::NOT_FOUND, &format!("no plugin {name:?} runs")),
-        },
+pub async fn one(State(admin): Shared, name: Named) -> Response {
+    let found = named(name).and_then(|name| {
+        let runs = admin.control()?.plugins().iter().find(|it| it.name == name).map(shown);
+        runs.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, format!("no plugin {name:?} runs")))
+    });
+    match found {
+        Ok(it) => answer::json(StatusCode::OK, &it),
         Err(refusal) => refusal.response(),
     }
+}
+
+type Named = Result<Path<String>, PathRejection>;
+
+fn named(name: Named) -> Result<String, Refusal> {
+    let wrong =
+        |_| Refusal::bad("the plugin's name is not UTF-8: letters, digits, dashes, dots, underscores");
+    name.map(|it| it.0).map_err(wrong)
 }
 
 fn shown(it: &PluginInfo) -> Value {
@@ -41,12 +51,13 @@ fn shown(it: &PluginInfo) -> Value {
 }
 
 /// `PUT /v1/plugins/{name}` with the component as the body.
-pub async fn upload(State(admin): Shared, Path(name): Path<String>, request: Request) -> Response {
+pub async fn upload(State(admin): Shared, name: Named, request: Request) -> Response {
     carry_out(&admin, name, request).await.unwrap_or_else(|it| it.response())
 }
 
-async fn carry_out(admin: &Admin, name: String, request: Request) -> Result<Response, Refusal> {
+async fn carry_out(admin: &Admin, name: Named, request: Request) -> Result<Response, Refusal> {
     let control = admin.control()?;
+    let name = named(name)?;
     check_upload_name(&name).map_err(Refusal::bad)?;
     let _place = admin.inner.uploads.try_acquire().map_err(|_| {
         Refusal::later(StatusCode::SERVICE_UNAVAILABLE, "other uploads are under way: try again", 5)

@@ -61,13 +61,32 @@ pub fn check_upload_name(name: &str) -> Result<(), String> {
         ));
     }
     let good = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
-    if (1..=64).contains(&name.len()) && name.bytes().all(good) {
+    // Clients fold dots alone out of an address: it could never be asked for again.
+    let dots = name == "." || name == "..";
+    if (1..=64).contains(&name.len()) && name.bytes().all(good) && !dots {
         return Ok(());
     }
-    Err(format!("{name:?} is no name for a plugin: 1 to 64 letters, digits, dashes, dots, underscores"))
+    Err(format!(
+        "{name:?} is no name for a plugin: 1 to 64 letters, digits, dashes, dots, underscores, not dots alone"
+    ))
 }
 
 /// The standard ones as [`KnownPlugin`]s.
 pub fn standard() -> Vec<KnownPlugin> {
     STANDARD.iter().map(|(name, kind)| KnownPlugin { name: (*name).into(), kind: Some(*kind) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_uploads() {
+        for good in ["a", "my-forward_2.1", "..a", &"a".repeat(64)] {
+            assert_eq!(check_upload_name(good), Ok(()));
+        }
+        for bad in ["", ".", "..", "a/b", "../a", "a b", "\u{e4}", "a\0", "native:forward", &"a".repeat(65)] {
+            assert!(check_upload_name(bad).is_err(), "{bad:?}");
+        }
+    }
 }
