@@ -27,7 +27,8 @@ impl Files for Disk {
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         let paths: io::Result<Vec<_>> = std::fs::read_dir(folder)?.map(|it| it.map(|it| it.path())).collect();
         let mut paths = paths?;
-        paths.retain(|it| it.is_file());
+        // A link that leads nowhere is an app that is missing: whoever reads it says so.
+        paths.retain(|it| it.is_file() || (it.is_symlink() && !it.exists()));
         paths.sort();
         Ok(paths)
     }
@@ -71,5 +72,25 @@ impl Files for Memory {
 
     fn variable(&self, name: &str) -> Option<String> {
         self.variables.get(name).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An app whose link leads nowhere is not left out silently.
+    #[cfg(unix)]
+    #[test]
+    fn links_that_lead_nowhere_are_listed() {
+        let folder = std::env::temp_dir().join(format!("drover-files-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(folder.join("folder.yaml")).unwrap();
+        std::fs::write(folder.join("b.yaml"), "").unwrap();
+        for (to, name) in [("gone", "a.yaml"), ("b.yaml", "c.yaml"), ("d.yaml", "d.yaml")] {
+            std::os::unix::fs::symlink(to, folder.join(name)).unwrap();
+        }
+        let listed = Disk.list(&folder).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(listed, ["a.yaml", "b.yaml", "c.yaml", "d.yaml"].map(|it| folder.join(it)));
     }
 }

@@ -238,7 +238,7 @@ impl<'a> de::Deserializer<'a> for &'a Node {
             return visitor.visit_seq(Items { items: &[], next: 0 });
         }
         let Kind::List(items) = &self.kind else {
-            let text = self.text().unwrap_or_else(|| "…".to_owned());
+            let text = self.text().filter(|it| it.chars().count() <= 40).unwrap_or_else(|| "…".to_owned());
             let help = Some(format!("in brackets: `[{text}]`"));
             return Err(Fault { help, ..Fault::expected("a list", self) });
         };
