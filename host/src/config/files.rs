@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 pub trait Files {
     /// At most `most` bytes and one more, so that the caller can tell a longer file.
     fn read(&self, path: &Path, most: usize) -> io::Result<Vec<u8>>;
-    /// Paths of the files in a folder, in order.
+    /// What stands in a folder, in order; also what is no file: a link that leads nowhere, or the folder that a
+    /// container's mount made in place of a file, is an app that is missing, and whoever reads it says so.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
     fn is_file(&self, path: &Path) -> bool;
     fn variable(&self, name: &str) -> Option<String>;
@@ -19,6 +20,11 @@ pub struct Disk;
 impl Files for Disk {
     fn read(&self, path: &Path, most: usize) -> io::Result<Vec<u8>> {
         use std::io::Read;
+        // A pipe without a writer would be waited for without an end.
+        let kind = std::fs::metadata(path)?;
+        if !kind.is_file() && !kind.is_dir() {
+            return Err(io::Error::other("it is a device or a pipe, not a regular file"));
+        }
         let mut bytes = Vec::new();
         std::fs::File::open(path)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -27,8 +33,6 @@ impl Files for Disk {
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         let paths: io::Result<Vec<_>> = std::fs::read_dir(folder)?.map(|it| it.map(|it| it.path())).collect();
         let mut paths = paths?;
-        // A link that leads nowhere is an app that is missing: whoever reads it says so.
-        paths.retain(|it| it.is_file() || (it.is_symlink() && !it.exists()));
         paths.sort();
         Ok(paths)
     }
@@ -79,18 +83,24 @@ impl Files for Memory {
 mod tests {
     use super::*;
 
-    /// An app whose link leads nowhere is not left out silently.
+    /// An app that is no file is not left out silently, and a pipe is not waited for.
     #[cfg(unix)]
     #[test]
-    fn links_that_lead_nowhere_are_listed() {
+    fn what_is_no_file() {
         let folder = std::env::temp_dir().join(format!("drover-files-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir_all(folder.join("folder.yaml")).unwrap();
-        std::fs::write(folder.join("b.yaml"), "").unwrap();
-        for (to, name) in [("gone", "a.yaml"), ("b.yaml", "c.yaml"), ("d.yaml", "d.yaml")] {
+        std::fs::create_dir_all(folder.join("d.yaml")).unwrap();
+        std::fs::write(folder.join("b.yaml"), "text").unwrap();
+        for (to, name) in [("gone", "a.yaml"), ("b.yaml", "c.yaml"), ("e.yaml", "e.yaml")] {
             std::os::unix::fs::symlink(to, folder.join(name)).unwrap();
         }
+        let made = std::process::Command::new("mkfifo").arg(folder.join("f.yaml")).status().unwrap();
+        assert!(made.success());
         let listed = Disk.list(&folder).unwrap();
+        let read: Vec<_> = listed.iter().map(|it| Disk.read(it, 9).ok()).collect();
         std::fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(listed, ["a.yaml", "b.yaml", "c.yaml", "d.yaml"].map(|it| folder.join(it)));
+        let names = ["a.yaml", "b.yaml", "c.yaml", "d.yaml", "e.yaml", "f.yaml"];
+        assert_eq!(listed, names.map(|it| folder.join(it)));
+        let text = Some(b"text".to_vec());
+        assert_eq!(read, [None, text.clone(), text, None, None, None]);
     }
 }

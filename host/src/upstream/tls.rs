@@ -19,6 +19,10 @@ impl Tls {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(path) = further_roots {
             let said = |it: &dyn std::fmt::Display| format!("{}: {it}", path.display());
+            // A pipe without a writer would be waited for without an end.
+            if !std::fs::metadata(path).map_err(|it| said(&it))?.is_file() {
+                return Err(said(&"is no regular file"));
+            }
             let file = std::fs::read(path).map_err(|it| said(&it))?;
             let found: Vec<_> =
                 pem::certs(&mut &file[..]).collect::<Result<_, _>>().map_err(|it| said(&it))?;

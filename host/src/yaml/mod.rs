@@ -218,6 +218,7 @@ error: `wol` is not known here
             (b"name: a\nname: b\n", "h.yaml:2:1", "the key `name` stands here twice"),
             (b"name:\n\tsheep: 1\n", "h.yaml:2:2", "tabs disallowed within this context (block indentation)"),
             (b"name: 'a\nsheep: 1\n", "h.yaml:2:1", "invalid indentation in multiline quoted scalar"),
+            (b"name: a\rsheep: 1\r\nnam: b\r", "h.yaml:3:1", "unknown key `nam`"),
             (b"a: 1\n---\nb: 2\n", "h.yaml:3:1", "a second document (`---`) begins here"),
             (b"a: 1\nname: \xff\n", "h.yaml", "the file is not UTF-8: byte 12 of it, in line 2"),
             (bomb.as_bytes(), "h.yaml:5:8", "the file unfolds to too much, or is nested too deep"),

@@ -13,6 +13,8 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(path: &Path, text: &str) -> Self {
+        // A carriage return alone ends a line as well, and the parser counts it.
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
         Self { path: path.to_owned(), lines: text.lines().map(str::to_owned).collect() }
     }
 
