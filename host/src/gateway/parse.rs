@@ -238,6 +238,18 @@ fn header_block(at: &str, value: &RawValue) -> Result<Bytes, String> {
                 "`{at}headers.{name}`: names that begin with drover- are ours; the fields of the message set them"
             ));
         }
+        // It is for a service that is called by HTTP: what that cannot carry would never come there.
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            let name = short(&name).escape_debug().to_string();
+            return Err(format!(
+                "`{at}headers.{name}` is no name of a header: take letters, digits, `-` and `_`"
+            ));
+        }
+        if http::HeaderValue::from_bytes(text.as_bytes()).is_err() {
+            let what =
+                "has a control character, which no header carries: leave it out, or send it in the data";
+            return Err(format!("`{at}headers.{}` {what}", short(&name)));
+        }
         headers::push(&mut block, name.as_bytes(), Some(text.as_bytes()));
     }
     Ok(block.into())
@@ -379,6 +391,14 @@ mod tests {
             (
                 r#"{"command":"c","data":1,"headers":{"Drover-Due-Ms":"1"}}"#,
                 "`headers.Drover-Due-Ms`: names that begin with drover- are ours; the fields of the message set them",
+            ),
+            (
+                r#"{"command":"c","data":1,"headers":{"x a":"1"}}"#,
+                "`headers.x a` is no name of a header: take letters, digits, `-` and `_`",
+            ),
+            (
+                r#"{"command":"c","data":1,"headers":{"x-a":"1\r\nx-b: 2"}}"#,
+                "`headers.x-a` has a control character, which no header carries: leave it out, or send it in the data",
             ),
             (r#"{"messages":[]}"#, "`messages` is empty: send at least one"),
             (r#"{"messages":{}}"#, "`messages` has to be a list of objects"),
