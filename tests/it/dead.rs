@@ -109,3 +109,28 @@ fn without_its_dead_letter_topic_a_poisoned_message_waits() {
     assert_eq!(case.records(&case.dead_topic(), 1)[0].value.as_deref(), Some(&b"u"[..]));
     host.stop();
 }
+
+/// S54: a record may say any number and carry any number of headers; it ends as a message, and nothing else ends.
+#[test]
+fn a_record_that_says_too_much_harms_nobody() {
+    let case = Case::new();
+    let service =
+        Service::start(|it| Answer::status(if it.text() == "worn" && it.number == 0 { 500 } else { 200 }));
+    let topic = case.topic("orders", 1);
+    let app = service.app("order: partition\nretry: {attempts: -1, first-ms: 1}");
+    let host = case.host().reads(&topic, "").app("shop", &app).start();
+    let worn = Send::command("pay").value("worn").header("drover-attempt", u32::MAX.to_string());
+    let late = Send::command("pay").value("late").header("drover-delay-ms", u64::MAX.to_string());
+    let wide =
+        (0..30_000).fold(Send::command("pay").value("wide"), |it, at| it.header(&format!("x{at}"), ""));
+    case.produce(&topic, [worn, late, wide, Send::command("pay").value("good")]);
+    case.committed(&topic, &[4]);
+    let requests = service.got(3);
+    assert_eq!(requests.iter().map(|it| it.text()).collect::<Vec<_>>(), ["worn", "worn", "good"]);
+    assert_eq!(requests[1].attempt(), u32::MAX);
+    assert_eq!(case.records(&case.park_topic(), 1)[0].said("drover-due-ms"), u64::MAX.to_string());
+    let dead = case.records(&case.dead_topic(), 1).remove(0);
+    assert_eq!((dead.said("drover-code"), dead.said("drover-stage")), ("handle".into(), "handle".into()));
+    assert!(dead.said("drover-reason").contains("headers"), "{}", dead.said("drover-reason"));
+    host.stop();
+}

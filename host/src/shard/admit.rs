@@ -264,8 +264,8 @@ fn not_now(message: &Message, now_ms: u64) -> Option<Outcome> {
         let failure = Failure::lasting(Stage::Route, detail);
         return Some(Outcome::Dead { code: "expired".to_owned(), failure });
     }
-    // Without a time of production the delay counts from when it was read.
-    let counted_here = (message.delay_ms > 0).then(|| now_ms + message.delay_ms);
+    // Without a time of production the delay counts from when it was read. A producer may name any number.
+    let counted_here = (message.delay_ms > 0).then(|| now_ms.saturating_add(message.delay_ms));
     message.due_ms.or(counted_here).filter(|it| *it > now_ms).map(Outcome::Deferred)
 }
 
@@ -273,4 +273,35 @@ fn not_now(message: &Message, now_ms: u64) -> Option<Outcome> {
 fn commands_of(routes: &Routes, app: &str) -> Vec<String> {
     let of_app = routes.entries().iter().filter(|it| &*it.route.app.name == app);
     of_app.map(|it| it.matcher.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::headers;
+    use crate::domain::record::Record;
+
+    fn delayed(delay_ms: u64, timestamp_ms: Option<i64>) -> Message {
+        let mut block = Vec::new();
+        headers::push(&mut block, b"drover-command", Some(b"pay"));
+        headers::push(&mut block, b"drover-delay-ms", Some(delay_ms.to_string().as_bytes()));
+        let record = Record::new(("orders".into(), 0, 0), timestamp_ms, None, Some(b"v"), &block);
+        wire::decode(wire::Format::Auto, record).unwrap()
+    }
+
+    /// S54: the longest delay that can be written is a delay, and no overflow that ends the host, or the delay.
+    #[test]
+    fn a_delay_counts_to_the_end_of_time() {
+        for (delay_ms, timestamp_ms, due_ms) in [
+            (5, None, Some(1_005)),
+            (5, Some(999), Some(1_004)),
+            (5, Some(-1), Some(1_005)),
+            (5, Some(100), None),
+            (u64::MAX, None, Some(u64::MAX)),
+            (u64::MAX, Some(999), Some(u64::MAX)),
+        ] {
+            let outcome = not_now(&delayed(delay_ms, timestamp_ms), 1_000);
+            assert_eq!(outcome, due_ms.map(Outcome::Deferred), "{delay_ms} {timestamp_ms:?}");
+        }
+    }
 }

@@ -102,7 +102,8 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
         match route.route.retry.next(outcome, tries.attempt, tries.throttled, shard.random()) {
             Next::Again { pause_ms, counts } => {
                 counters.retry();
-                tries.attempt += u32::from(counts);
+                // A record says which attempt is its first, and may say any.
+                tries.attempt = tries.attempt.saturating_add(u32::from(counts));
                 tries.throttled = if counts { 0 } else { tries.throttled + 1 };
                 // Its key waits with it, its place goes to another.
                 Box::pin(shard.pause(&job.ticket, &job.route, Duration::from_millis(pause_ms))).await;

@@ -26,6 +26,9 @@ const HOP_BY_HOP: &[&str] =
 /// Headers that most requests have room for: ours and a few of the handler's.
 const HEADERS: usize = 12;
 
+/// Of the handler's headers; `http::HeaderMap` ends at 24,576.
+const HEADERS_MAX: usize = 20_000;
+
 pub fn build(
     job: &Job,
     route: &RouteHere,
@@ -57,6 +60,10 @@ pub fn build(
         }
         let value = HeaderValue::from_bytes(header.value.unwrap_or_default())
             .map_err(|_| wrong(format!("the value of header {name} holds control characters")))?;
+        // Its panic on too many would be taken for a bug of ours, and a record may carry any number.
+        if map.len() >= HEADERS_MAX {
+            return Err(wrong(format!("a request has room for {HEADERS_MAX} headers, and these are more")));
+        }
         map.append(name, value);
     }
     identify(map, job, server, group, attempt);
