@@ -211,3 +211,52 @@ fn a_message_names_only_servers_that_are_allowed() {
     host.stop();
     assert_eq!((service.count(), other.count()), (1, 0));
 }
+
+/// S10, S166: a port that cannot be is nobody's, and a host ends where its check saw it end.
+#[test]
+fn an_address_is_read_one_way_only() {
+    let (case, service) = (Case::new(), Service::ok());
+    let topic = case.topic("orders", 1);
+    let app = "url-from-message: {allow: [127.0.0.1]}\nretry: {attempts: 1}\ncommands: [{any: true}]";
+    let host = case.host().reads(&topic, "format: bigpipe").app("shop", app).start();
+    let message = |url: String| {
+        let all = serde_json::json!({
+            "Headers": {}, "Url": url, "Data": "", "Topic": "t", "Partition": 0, "CreateTime": 1,
+        });
+        Send::default().value(all.to_string())
+    };
+    let at = service.address();
+    let urls = [
+        "http://127.0.0.1:65536/".to_owned(),
+        format!("http://{at}?x=/admin"),
+        format!("http://{at}#/admin"),
+    ];
+    case.produce(&topic, urls.map(message));
+    case.committed(&topic, &[3]);
+    let mut paths: Vec<_> = service.got(2).into_iter().map(|it| it.path).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["/", "/?x=/admin"]);
+    let dead = case.records(&case.dead_topic(), 1).remove(0);
+    assert_eq!(dead.said("drover-stage"), "select", "{}", dead.said("drover-reason"));
+    host.stop();
+}
+
+/// Bytes behind an answer are never the answer to the next message on that connection.
+#[test]
+fn what_follows_an_answer_answers_nobody() {
+    let case = Case::new();
+    // 204 has no body, whatever its length says: this is a second answer in the same packet.
+    let service = Service::start(|it| match it.text().as_str() {
+        "odd" => Answer::body(204, "HTTP/1.1 500 Smuggled\r\ncontent-length: 0\r\n\r\n"),
+        _ => Answer::ok(),
+    });
+    let topic = case.topic("orders", 1);
+    let host = case.host().reads(&topic, "").app("shop", &service.app("order: partition")).start();
+    case.produce(
+        &topic,
+        (0..40).map(|it| Send::command("pay").value(if it % 2 == 0 { "odd" } else { "good" })),
+    );
+    case.committed(&topic, &[40]);
+    host.stop();
+    assert_eq!((service.count(), service.connections()), (40, 21));
+}

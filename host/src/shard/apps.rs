@@ -214,7 +214,9 @@ impl AppHere {
             Some(_) | None => return Err(lasting(format!("its Url {url:?} is neither http nor https"))),
         };
         let host = uri.host().unwrap_or_default();
-        let port = uri.port_u16().unwrap_or(if protocol == Protocol::Https { 443 } else { 80 });
+        let Some(port) = port_of(&uri, protocol) else {
+            return Err(lasting(format!("its Url {url:?} names a port that is none")));
+        };
         if !allow.iter().any(|it| it.allows(host.trim_matches(['[', ']']), port)) {
             let detail = format!("its Url names {host}:{port}, which `url-from-message.allow` does not list");
             return Err(lasting(detail));
@@ -230,5 +232,43 @@ impl AppHere {
         let target = shard.client.target(&Arc::new(Server::named(&address, protocol, shard.count)));
         named.insert(address, Rc::clone(&target));
         Ok(target)
+    }
+}
+
+/// The port that an address names, else that of its scheme; none where it names one that cannot be, which must
+/// not become the scheme's: nobody meant that server.
+fn port_of(uri: &http::Uri, protocol: Protocol) -> Option<u16> {
+    let authority = uri.authority()?.as_str();
+    let behind_user = authority.rsplit_once('@').map_or(authority, |it| it.1);
+    match behind_user.strip_prefix(uri.host()?)?.strip_prefix(':') {
+        None | Some("") => Some(if protocol == Protocol::Https { 443 } else { 80 }),
+        Some(port) => port.parse().ok().filter(|it| *it > 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_cannot_be_is_not_the_schemes() {
+        let cases = [
+            ("http://a/", Some(80)),
+            ("https://a", Some(443)),
+            ("http://a:/", Some(80)),
+            ("http://u:1@a:8080/x", Some(8_080)),
+            ("http://[::1]/", Some(80)),
+            ("http://[::1]:65535/", Some(65_535)),
+            ("http://a:65536/", None),
+            ("http://a:0/", None),
+            ("http://a:-1/", None),
+            ("http://a:http/", None),
+        ];
+        for (url, port) in cases {
+            // What no parser takes for an address is refused before.
+            let parsed = url.parse::<http::Uri>().ok();
+            let protocol = if url.starts_with("https") { Protocol::Https } else { Protocol::Http };
+            assert_eq!(parsed.and_then(|it| port_of(&it, protocol)), port, "{url}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCOD
 use http_body_util::Full;
 
 use super::admit::{Job, RouteHere};
+use crate::domain::app::ServerSource;
 use crate::domain::exchange::{Request, Response};
 use crate::domain::headers::{self, Headers};
 use crate::domain::outcome::{Failure, Stage};
@@ -38,11 +39,11 @@ pub fn build(
     attempt: u32,
 ) -> Result<http::Request<Full<Bytes>>, Failure> {
     let wrong = |what: String| Failure::lasting(Stage::Handle, what);
-    let own = request.path.as_deref().or_else(|| path_of_url(job, route));
-    let uri = match own {
-        Some(path) => uri_of(path).map_err(wrong)?,
-        None => route.uri.clone().map_err(wrong)?,
-    };
+    let uri = match request.path.as_deref() {
+        Some(path) => uri_of(path),
+        None => path_of_url(job, route).unwrap_or_else(|| route.uri.clone()),
+    }
+    .map_err(wrong)?;
     let mut out = http::Request::new(Full::new(request.body));
     *out.method_mut() = http::Method::from_bytes(request.method.as_str().as_bytes()).unwrap_or_default();
     *out.uri_mut() = uri;
@@ -120,11 +121,21 @@ pub fn uri_of(path: &str) -> Result<http::Uri, String> {
 }
 
 /// The path of the message's own address, where its app goes by that.
-fn path_of_url<'a>(job: &'a Job, route: &RouteHere) -> Option<&'a str> {
-    let crate::domain::app::ServerSource::Message { .. } = route.route.app.servers else { return None };
-    let url = job.message.url.as_deref()?;
-    let after_scheme = url.find("://").map_or(0, |at| at + 3);
-    Some(url[after_scheme..].find('/').map_or("/", |at| &url[after_scheme + at..]))
+fn path_of_url(job: &Job, route: &RouteHere) -> Option<Result<http::Uri, String>> {
+    let ServerSource::Message { .. } = route.route.app.servers else { return None };
+    Some(target_of(job.message.url.as_deref()?))
+}
+
+/// An address's path and query as a request's target: by the parser that told its host, so that both agree on
+/// where the host ends.
+fn target_of(url: &str) -> Result<http::Uri, String> {
+    let uri: http::Uri = url.parse().map_err(|it| format!("its Url {url:?}: {it}"))?;
+    match uri.path_and_query().map(|it| it.as_str()) {
+        None | Some("") => uri_of("/"),
+        // Without a path the query stands alone.
+        Some(it) if it.starts_with('?') => uri_of(&format!("/{it}")),
+        Some(it) => uri_of(it),
+    }
 }
 
 /// The answer as rules and judges see it; headers only where a judge may look at them.
@@ -147,5 +158,29 @@ pub fn response_of(sent: Sent, wants_headers: bool) -> Response {
         body: sent.body,
         took_ms: sent.took.as_millis().min(u128::from(u32::MAX)) as u32,
         retry_after_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_ends_its_host_where_the_one_who_allowed_it_saw_it_end() {
+        let cases = [
+            ("http://a", "/"),
+            ("http://a/", "/"),
+            ("http://a:80/in/x?y=1&z=/w", "/in/x?y=1&z=/w"),
+            ("http://a?x=/admin", "/?x=/admin"),
+            ("http://a#/admin", "/"),
+            ("http://a/in#/admin", "/in"),
+            ("http://u:p@[::1]:80/in", "/in"),
+        ];
+        for (url, target) in cases {
+            assert_eq!(target_of(url).map(|it| it.to_string()).as_deref(), Ok(target), "{url}");
+        }
+        for url in ["http://a/x\r\nX: y", "http://a/x HTTP/1.1", "http://a/\0", ""] {
+            assert!(target_of(url).is_err(), "{url:?}");
+        }
     }
 }

@@ -28,7 +28,8 @@ pub enum SendError {
     Tls { server: String, detail: String },
     #[error("no answer from {server} within {timeout_ms} ms")]
     Timeout { server: String, timeout_ms: u64 },
-    #[error("{server} closed the connection: {detail}")]
+    /// It closed the connection, or what it sent is no HTTP and the connection is closed here.
+    #[error("no whole answer from {server}: {detail}")]
     Closed { server: String, detail: String },
     #[error("the answer of {server} is larger than {limit} bytes")]
     TooLarge { server: String, limit: usize },
