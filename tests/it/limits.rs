@@ -216,18 +216,33 @@ fn a_dead_letter_over_the_topics_limit_is_cut() {
     let host = case.host().reads(&topic, "").app("shop", &service.app("retry: {attempts: 1}")).start();
     case.produce(
         &topic,
-        [Send::command("pay").value(vec![b'x'; 3_000_000]), Send::command("pay").value("y")],
+        [
+            Send::command("pay").value(vec![b'x'; 3_000_000]),
+            Send::command("pay").value("y"),
+            Send::command("pay").value("z").key("k").header("x-much", vec![b'x'; 199_900]),
+            Send::command("pay").key(vec![b'k'; 199_900]),
+        ],
     );
-    case.committed(&topic, &[2]);
+    case.committed(&topic, &[4]);
     host.stop();
-    let dead = case.records(&case.dead_topic(), 2);
-    let cut = dead.iter().find(|it| it.said("drover-origin-offset") == "0").unwrap();
+    let dead = case.records(&case.dead_topic(), 4);
+    let of = |offset: &str| dead.iter().find(|it| it.said("drover-origin-offset") == offset).unwrap();
+    let cut = of("0");
     assert_eq!(cut.said("drover-truncated-from-bytes"), "3000000");
     assert!(cut.value.as_ref().is_some_and(|it| it.len() == 64 << 10));
-    let whole = dead.iter().find(|it| it.said("drover-origin-offset") == "1").unwrap();
+    let whole = of("1");
     assert_eq!(
         (whole.value.as_deref(), whole.header("drover-truncated-from-bytes")),
         (Some(&b"y"[..]), None)
+    );
+    // Nor does the bulk of headers or of a key stop the partition.
+    let (bare, keyless) = (of("2"), of("3"));
+    assert_eq!((bare.value.as_deref(), bare.key.as_deref()), (Some(&b"z"[..]), Some(&b"k"[..])));
+    assert_eq!((bare.header("x-much"), bare.header("drover-key-left-out-bytes")), (None, None));
+    assert!(bare.said("drover-headers-left-out-bytes").parse::<u32>().unwrap() > 199_900);
+    assert_eq!(
+        (keyless.key.as_ref(), keyless.said("drover-key-left-out-bytes")),
+        (None, "199900".to_owned())
     );
 }
 

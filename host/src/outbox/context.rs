@@ -26,6 +26,9 @@ pub struct Ended<'a> {
     pub due_ms: Option<u64>,
     /// The value was too large for the topic: this many bytes of it are kept.
     pub truncated_from: Option<usize>,
+    /// Even so it was too large: this many bytes of the record's own headers, and of its key, are not kept.
+    pub headers_left_out: Option<usize>,
+    pub key_left_out: Option<usize>,
 }
 
 /// Longest reason that is written, in bytes.
@@ -34,8 +37,9 @@ const REASON_MAX: usize = 1_024;
 /// The header block of a dead letter or a parked message.
 pub fn dead_headers(it: &Ended<'_>) -> Vec<u8> {
     let record = it.record;
-    let mut block = Vec::with_capacity(record.headers().len() + 512);
-    block.extend_from_slice(record.headers());
+    let own = if it.headers_left_out.is_some() { &[][..] } else { record.headers() };
+    let mut block = Vec::with_capacity(own.len() + 512);
+    block.extend_from_slice(own);
     let mut add =
         |name: &str, value: &str| headers::push(&mut block, name.as_bytes(), Some(value.as_bytes()));
     add("drover-origin-topic", &record.topic);
@@ -66,8 +70,15 @@ pub fn dead_headers(it: &Ended<'_>) -> Vec<u8> {
     if let Some(due_ms) = it.due_ms {
         add("drover-due-ms", &due_ms.to_string());
     }
-    if let Some(bytes) = it.truncated_from {
-        add("drover-truncated-from-bytes", &bytes.to_string());
+    let left_out = [
+        ("drover-truncated-from-bytes", it.truncated_from),
+        ("drover-headers-left-out-bytes", it.headers_left_out),
+        ("drover-key-left-out-bytes", it.key_left_out),
+    ];
+    for (name, bytes) in left_out {
+        if let Some(bytes) = bytes {
+            add(name, &bytes.to_string());
+        }
     }
     block
 }

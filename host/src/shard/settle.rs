@@ -77,7 +77,7 @@ impl Ending {
     }
 
     /// The headers of its dead or parked form.
-    fn headers(&self, group: &str, truncated_from: Option<usize>) -> Vec<u8> {
+    fn headers(&self, group: &str, kept: Kept) -> Vec<u8> {
         let (stage, code, reason, due_ms) = match &self.outcome {
             Outcome::Dead { code, failure } => {
                 (failure.stage.as_str(), code.as_str(), failure.detail.as_str(), None)
@@ -96,8 +96,9 @@ impl Ending {
         };
         let plugin = self.route.as_ref().and_then(|it| it.handler.as_ref());
         let plugin = plugin.map(|it| format!("{}@{}", it.name, &it.digest[..12]));
+        let record = self.record();
         dead_headers(&Ended {
-            record: self.record(),
+            record,
             group,
             command: message.map(|it| &*it.command),
             log_id: message.map(|it| &*it.log_id),
@@ -111,7 +112,9 @@ impl Ending {
             first_seen_ms: self.first_seen_ms,
             ended_ms: clock::now_ms(),
             due_ms,
-            truncated_from,
+            truncated_from: record.value().map(<[u8]>::len).filter(|it| *it > kept.value_bytes()),
+            headers_left_out: (kept == Kept::Place).then(|| record.headers().len()),
+            key_left_out: record.key().map(<[u8]>::len).filter(|it| *it > kept.key_bytes()),
         })
     }
 }
@@ -183,15 +186,14 @@ impl Shard {
         let Some(policy) = self.live().groups.get(ticket.group as usize).cloned() else { return false };
         let topic = if dead { policy.dead_topic } else { policy.park_topic };
         let record = ending.record();
-        let mut cut = None;
+        let mut kept = Kept::All;
         loop {
-            let value = record.value();
-            let headers = ending.headers(&policy.name, cut.and(value).map(<[u8]>::len));
+            let headers = ending.headers(&policy.name, kept);
             let outgoing = Outgoing {
                 topic: &topic,
                 partition: None,
-                key: record.key(),
-                value: value.map(|it| &it[..it.len().min(cut.unwrap_or(usize::MAX))]),
+                key: record.key().filter(|it| it.len() <= kept.key_bytes()),
+                value: record.value().map(|it| &it[..it.len().min(kept.value_bytes())]),
                 headers: &headers,
                 timestamp_ms: None,
             };
@@ -199,9 +201,7 @@ impl Shard {
                 Written::Yes => return true,
                 Written::Gone => return false,
                 // Its coordinates lead to the whole of it for as long as the source topic keeps it.
-                Written::Refused(error) if is_too_large(&error) && cut.is_none() => {
-                    cut = Some(TRUNCATED_BYTES)
-                }
+                Written::Refused(error) if is_too_large(&error) && kept != Kept::Place => kept = kept.less(),
                 // Never dropped: it waits for an operator to mend the topic.
                 Written::Refused(error) => {
                     tracing::error!(topic = &*topic, %error, "a message waits for its dead-letter topic");
@@ -271,8 +271,41 @@ enum Written {
     Refused(Error),
 }
 
-/// What is kept of a value that is too large for its dead-letter topic.
-const TRUNCATED_BYTES: usize = 64 << 10;
+/// How much of a record its dead letter has, which is larger than the record: less each time it is too large for
+/// the topic, for otherwise a record whose bulk is its headers or its key would stop its partition for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    All,
+    /// The start of the value.
+    Start,
+    /// Less of that, no headers of its own, and no key that is long: where it came from, and why.
+    Place,
+}
+
+impl Kept {
+    fn value_bytes(self) -> usize {
+        match self {
+            Self::All => usize::MAX,
+            Self::Start => 64 << 10,
+            Self::Place => 4 << 10,
+        }
+    }
+
+    /// One that is longer is not kept at all: the start of a key is another key.
+    fn key_bytes(self) -> usize {
+        match self {
+            Self::All | Self::Start => usize::MAX,
+            Self::Place => 4 << 10,
+        }
+    }
+
+    fn less(self) -> Self {
+        match self {
+            Self::All => Self::Start,
+            Self::Start | Self::Place => Self::Place,
+        }
+    }
+}
 
 /// Before a dead letter that was refused is tried again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
