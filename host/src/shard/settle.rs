@@ -201,7 +201,9 @@ impl Shard {
                 Written::Yes => return true,
                 Written::Gone => return false,
                 // Its coordinates lead to the whole of it for as long as the source topic keeps it.
-                Written::Refused(error) if is_too_large(&error) && kept != Kept::Place => kept = kept.less(),
+                Written::Refused(error) if is_too_large(&error) && kept.less(record).is_some() => {
+                    kept = kept.less(record).unwrap_or(kept);
+                }
                 // Never dropped: it waits for an operator to mend the topic.
                 Written::Refused(error) => {
                     tracing::error!(topic = &*topic, %error, "a message waits for its dead-letter topic");
@@ -299,10 +301,15 @@ impl Kept {
         }
     }
 
-    fn less(self) -> Self {
+    /// The next to try, where that is less of this record: else the bulk is another's, which Kafka refused in the
+    /// same batch, and it has only to be tried again.
+    fn less(self, record: &Record) -> Option<Self> {
+        let value = record.value().map_or(0, <[u8]>::len);
+        let rest = record.headers().len() + record.key().map_or(0, <[u8]>::len);
         match self {
-            Self::All => Self::Start,
-            Self::Start | Self::Place => Self::Place,
+            Self::All if value > Self::Start.value_bytes() => Some(Self::Start),
+            Self::All | Self::Start if rest > 16 << 10 => Some(Self::Place),
+            Self::All | Self::Start | Self::Place => None,
         }
     }
 }
