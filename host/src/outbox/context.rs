@@ -24,9 +24,9 @@ pub struct Ended<'a> {
     pub ended_ms: u64,
     /// For a parked delay: when it is due, in ms since 1970.
     pub due_ms: Option<u64>,
-    /// The value was too large for the topic: this many bytes of it are kept.
+    /// The value was too large for the topic and is cut: so many bytes it had.
     pub truncated_from: Option<usize>,
-    /// Even so it was too large: this many bytes of the record's own headers, and of its key, are not kept.
+    /// Even so it was too large: so many bytes the record's own headers, and its key, had.
     pub headers_left_out: Option<usize>,
     pub key_left_out: Option<usize>,
 }
