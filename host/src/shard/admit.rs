@@ -68,9 +68,26 @@ pub struct RouteHere {
     pub counters: RefCell<Vec<TopicCounters>>,
 }
 
+/// Records of a batch that are taken in before what has begun may go on.
+const AT_ONCE: usize = 64;
+
 impl Shard {
+    /// Takes a batch in, a few records at a time: those that can end at once do, while they are in the caches.
+    pub(super) async fn take_in(self: &Rc<Self>, batch: Vec<Work>) {
+        let records = batch.len();
+        let mut batch = batch.into_iter();
+        while batch.len() > 0 {
+            batch.by_ref().take(AT_ONCE).for_each(|it| self.admit(it));
+            if batch.len() > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.shared.appetite.read(self.index, records);
+        self.tell_appetite();
+    }
+
     /// Takes a record in. It ends as a job in a queue or in flight, or is settled at once.
-    pub(super) fn admit(self: &Rc<Self>, work: Work) {
+    fn admit(self: &Rc<Self>, work: Work) {
         let Work { ticket, hash, received_ms, record } = work;
         if !self.shared.lanes.is_live(&ticket) {
             self.acknowledge(Ack { ticket, settled: false });

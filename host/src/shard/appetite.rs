@@ -12,7 +12,6 @@ use std::thread::Thread;
 
 use super::Shard;
 use super::admit::RouteHere;
-use super::work::Work;
 use crate::metrics::Wait;
 
 /// Written by shards, each its own side; read by poll threads.
@@ -54,7 +53,7 @@ impl Appetite {
     }
 
     /// The shard has taken in so many.
-    fn read(&self, shard: u32, records: usize) {
+    pub(super) fn read(&self, shard: u32, records: usize) {
         let before = self.shards[shard as usize].unread.fetch_sub(records, Ordering::AcqRel);
         if before >= UNREAD_ENOUGH && before - records < UNREAD_ENOUGH {
             self.wake_pollers();
@@ -99,9 +98,6 @@ pub struct Hunger {
     waiting: [Cell<usize>; 2],
 }
 
-/// Records of a batch that are taken in before what has begun may go on.
-const AT_ONCE: usize = 64;
-
 /// What a shard notes of a route's appetite.
 pub struct Portion {
     /// Waiting messages that are enough, and half of it to be hungry again.
@@ -138,20 +134,6 @@ impl Portion {
 }
 
 impl Shard {
-    /// Takes a batch in, a few records at a time: those that can end at once do, while they are in the caches.
-    pub(super) async fn take_in(self: &Rc<Self>, batch: Vec<Work>) {
-        let records = batch.len();
-        let mut batch = batch.into_iter();
-        while batch.len() > 0 {
-            batch.by_ref().take(AT_ONCE).for_each(|it| self.admit(it));
-            if batch.len() > 0 {
-                tokio::task::yield_now().await;
-            }
-        }
-        self.shared.appetite.read(self.index, records);
-        self.tell_appetite();
-    }
-
     /// A message of this route came in.
     pub(super) fn note_met(&self, route: &Rc<RouteHere>, group: u16, now_ms: u64) {
         let portion = &route.portion;
