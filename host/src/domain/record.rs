@@ -95,14 +95,19 @@ impl Record {
         let (partition, offset) = (i64::from(self.partition), self.offset);
         let numbers = decimal_len(partition) + decimal_len(offset);
         let mut text = String::with_capacity(group.len() + self.topic.len() + numbers + "///".len());
+        self.write_delivery_id(group, &mut text);
+        text
+    }
+
+    /// The same at the end of a text.
+    pub fn write_delivery_id(&self, group: &str, text: &mut String) {
         text.push_str(group);
         text.push('/');
         text.push_str(&self.topic);
         text.push('/');
-        push_decimal(&mut text, partition);
+        push_decimal(text, i64::from(self.partition));
         text.push('/');
-        push_decimal(&mut text, offset);
-        text
+        push_decimal(text, self.offset);
     }
 
     fn key_end(&self) -> usize {
@@ -123,8 +128,13 @@ fn push_decimal(text: &mut String, number: i64) {
     if number < 0 {
         text.push('-');
     }
+    push_number(text, number.unsigned_abs());
+}
+
+/// Its digits, at the end of a text.
+pub fn push_number(text: &mut String, number: u64) {
     let mut digits = [b'0'; 20];
-    let mut rest = number.unsigned_abs();
+    let mut rest = number;
     let mut first = digits.len();
     loop {
         first -= 1;

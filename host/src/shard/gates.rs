@@ -76,6 +76,13 @@ impl<T> Gate<T> {
         None
     }
 
+    /// Whatever is to be said to the work that will have the next place.
+    pub fn look_at_next(&self, look: impl FnOnce(&T)) {
+        if let Some(next) = self.ready.borrow().front() {
+            look(next);
+        }
+    }
+
     /// Takes out what waits unstarted and is not to be kept.
     pub fn sweep(&self, mut keep: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut ready = self.ready.borrow_mut();

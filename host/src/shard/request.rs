@@ -11,6 +11,7 @@ use crate::domain::app::ServerSource;
 use crate::domain::exchange::{Request, Response};
 use crate::domain::headers::{self, Headers};
 use crate::domain::outcome::{Failure, Stage};
+use crate::domain::record::push_number;
 use crate::upstream::{Sent, Server};
 
 /// Stable over retries, restarts and hosts: what a service may deduplicate by.
@@ -23,6 +24,9 @@ pub const FIRST_SEEN: &str = "drover-first-seen-ms";
 /// Of a connection, not of a message (RFC 9110, 7.6.1); a guest cannot set them.
 const HOP_BY_HOP: &[&str] =
     &["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+
+/// What all values of ours take without the names that are in them.
+const VALUES: usize = 128;
 
 /// Headers that most requests have room for: ours and a few of the handler's.
 const HEADERS: usize = 12;
@@ -44,6 +48,7 @@ pub fn build(
         None => path_of_url(job, route).unwrap_or_else(|| route.uri.clone()),
     }
     .map_err(wrong)?;
+    let length = request.body.len();
     let mut out = http::Request::new(Full::new(request.body));
     *out.method_mut() = http::Method::from_bytes(request.method.as_str().as_bytes()).unwrap_or_default();
     *out.uri_mut() = uri;
@@ -67,42 +72,78 @@ pub fn build(
         }
         map.append(name, value);
     }
-    identify(map, job, server, group, attempt);
+    identify(map, job, server, group, (attempt, length));
     Ok(out)
 }
 
 /// Who it is and how often it was tried: the same on every push, whatever the handler says.
-fn identify(map: &mut http::HeaderMap, job: &Job, server: &Server, group: &str, attempt: u32) {
+fn identify(
+    map: &mut http::HeaderMap,
+    job: &Job,
+    server: &Server,
+    group: &str,
+    (attempt, length): (u32, usize),
+) {
     let message = &job.message;
     let record = &message.record;
-    let mut set = |name: &'static str, value: HeaderValue| {
-        map.insert(HeaderName::from_static(name), value);
+    // All values lie in one buffer: each of its own would cost an allocation, and there are six.
+    let mut text = String::with_capacity(VALUES + group.len() + record.topic.len() + message.log_id.len());
+    let mut pieces = Pieces { text: &mut text, ends: [0; 6], written: 0 };
+    pieces.write(|it| record.write_delivery_id(group, it));
+    pieces.write(|it| it.push_str(&message.log_id));
+    pieces.write(|it| it.push_str(&message.command));
+    pieces.write(|it| push_number(it, u64::from(attempt)));
+    pieces.write(|it| push_number(it, job.received_ms));
+    pieces.write(|it| push_number(it, length as u64));
+    let ends = pieces.ends;
+    let text = Bytes::from(text);
+    let mut begin = 0;
+    let values = ends.map(|end| text_of(text.slice(std::mem::replace(&mut begin, end)..end)));
+    let [id, log_id, command, attempt, first_seen, content_length] = values;
+    let mut set = |name: HeaderName, value: HeaderValue| {
+        map.insert(name, value);
     };
-    set("host", server.host_header.clone());
-    set(IDEMPOTENCY_KEY, text_of(record.delivery_id(group)));
-    set(ATTEMPT, HeaderValue::from(attempt));
-    set(LOG_ID, text(&message.log_id));
-    set(COMMAND, text(&message.command));
-    set(FIRST_SEEN, HeaderValue::from(job.received_ms));
+    set(HOST, server.host_header.clone());
+    set(HeaderName::from_static(IDEMPOTENCY_KEY), id);
+    set(HeaderName::from_static(ATTEMPT), attempt);
+    set(HeaderName::from_static(LOG_ID), log_id);
+    set(HeaderName::from_static(COMMAND), command);
+    set(HeaderName::from_static(FIRST_SEEN), first_seen);
+    // Whether a request without a body says so depends on its method: left to the client.
+    if length > 0 {
+        set(CONTENT_LENGTH, content_length);
+    }
     if let Some(trace) = headers::find(&message.headers, "traceparent")
         && let Ok(value) = HeaderValue::from_bytes(trace)
     {
-        set("traceparent", value);
+        set(HeaderName::from_static("traceparent"), value);
+    }
+}
+
+/// Texts one behind the other, and where each ends.
+struct Pieces<'a> {
+    text: &'a mut String,
+    ends: [usize; 6],
+    written: usize,
+}
+
+impl Pieces<'_> {
+    fn write(&mut self, write: impl FnOnce(&mut String)) {
+        write(self.text);
+        self.ends[self.written] = self.text.len();
+        self.written += 1;
     }
 }
 
 /// As a header value; what cannot stand in one is percent-encoded.
-fn text(it: &str) -> HeaderValue {
-    HeaderValue::from_str(it).unwrap_or_else(|_| encoded(it))
+fn text_of(it: Bytes) -> HeaderValue {
+    let plain = it.is_ascii().then(|| HeaderValue::from_maybe_shared(it.clone()).ok()).flatten();
+    plain.unwrap_or_else(|| encoded(&it))
 }
 
-fn text_of(it: String) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(it)).unwrap_or_else(|_| HeaderValue::from_static("?"))
-}
-
-fn encoded(it: &str) -> HeaderValue {
+fn encoded(it: &[u8]) -> HeaderValue {
     let mut safe = String::with_capacity(it.len() * 3);
-    for byte in it.bytes() {
+    for byte in it.iter().copied() {
         if byte.is_ascii_graphic() {
             safe.push(char::from(byte));
         } else {
