@@ -90,16 +90,7 @@ impl Record {
         text
     }
 
-    /// `group/topic/partition/offset`: one for each delivery that is owed, the same on every attempt.
-    pub fn delivery_id(&self, group: &str) -> String {
-        let (partition, offset) = (i64::from(self.partition), self.offset);
-        let numbers = decimal_len(partition) + decimal_len(offset);
-        let mut text = String::with_capacity(group.len() + self.topic.len() + numbers + "///".len());
-        self.write_delivery_id(group, &mut text);
-        text
-    }
-
-    /// The same at the end of a text.
+    /// Writes `group/topic/partition/offset`: one for each delivery that is owed, the same on every attempt.
     pub fn write_delivery_id(&self, group: &str, text: &mut String) {
         text.push_str(group);
         text.push('/');
@@ -174,9 +165,9 @@ mod tests {
                 let text = it.coordinates();
                 assert_eq!(text, format!("orders[{partition}]@{offset}"));
                 assert_eq!(text.len(), text.capacity(), "{text}");
-                let text = it.delivery_id("g");
-                assert_eq!(text, format!("g/orders/{partition}/{offset}"));
-                assert_eq!(text.len(), text.capacity(), "{text}");
+                let mut text = "before ".to_owned();
+                it.write_delivery_id("g", &mut text);
+                assert_eq!(text, format!("before g/orders/{partition}/{offset}"));
             }
         }
     }

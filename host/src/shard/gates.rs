@@ -76,7 +76,7 @@ impl<T> Gate<T> {
         None
     }
 
-    /// Whatever is to be said to the work that will have the next place.
+    /// Shows the work that will have the next place, if any waits.
     pub fn look_at_next(&self, look: impl FnOnce(&T)) {
         if let Some(next) = self.ready.borrow().front() {
             look(next);

@@ -1,6 +1,7 @@
 //! The HTTP request of an attempt, and its answer as handlers and rules see it.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -25,8 +26,8 @@ pub const FIRST_SEEN: &str = "drover-first-seen-ms";
 const HOP_BY_HOP: &[&str] =
     &["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
-/// What all values of ours take without the names that are in them.
-const VALUES: usize = 128;
+/// Room for the numbers in our own values, and what stands between them.
+const NUMBERS: usize = 128;
 
 /// Headers that most requests have room for: ours and a few of the handler's.
 const HEADERS: usize = 12;
@@ -86,32 +87,33 @@ fn identify(
 ) {
     let message = &job.message;
     let record = &message.record;
-    // All values lie in one buffer: each of its own would cost an allocation, and there are six.
-    let mut text = String::with_capacity(VALUES + group.len() + record.topic.len() + message.log_id.len());
-    let mut pieces = Pieces { text: &mut text, ends: [0; 6], written: 0 };
-    pieces.write(|it| record.write_delivery_id(group, it));
-    pieces.write(|it| it.push_str(&message.log_id));
-    pieces.write(|it| it.push_str(&message.command));
-    pieces.write(|it| push_number(it, u64::from(attempt)));
-    pieces.write(|it| push_number(it, job.received_ms));
-    pieces.write(|it| push_number(it, length as u64));
-    let ends = pieces.ends;
+    // Our values lie in one buffer, each up to its end: of its own each would cost an allocation or two.
+    let names = group.len() + record.topic.len() + message.log_id.len() + message.command.len();
+    let mut text = String::with_capacity(names + NUMBERS);
+    record.write_delivery_id(group, &mut text);
+    let id = text.len();
+    text.push_str(&message.log_id);
+    let log_id = text.len();
+    text.push_str(&message.command);
+    let command = text.len();
+    push_number(&mut text, u64::from(attempt));
+    let number = text.len();
+    push_number(&mut text, job.received_ms);
+    let first_seen = text.len();
+    push_number(&mut text, length as u64);
     let text = Bytes::from(text);
-    let mut begin = 0;
-    let values = ends.map(|end| text_of(text.slice(std::mem::replace(&mut begin, end)..end)));
-    let [id, log_id, command, attempt, first_seen, content_length] = values;
     let mut set = |name: HeaderName, value: HeaderValue| {
         map.insert(name, value);
     };
     set(HOST, server.host_header.clone());
-    set(HeaderName::from_static(IDEMPOTENCY_KEY), id);
-    set(HeaderName::from_static(ATTEMPT), attempt);
-    set(HeaderName::from_static(LOG_ID), log_id);
-    set(HeaderName::from_static(COMMAND), command);
-    set(HeaderName::from_static(FIRST_SEEN), first_seen);
+    set(HeaderName::from_static(IDEMPOTENCY_KEY), value_of(&text, 0..id));
+    set(HeaderName::from_static(LOG_ID), value_of(&text, id..log_id));
+    set(HeaderName::from_static(COMMAND), value_of(&text, log_id..command));
+    set(HeaderName::from_static(ATTEMPT), value_of(&text, command..number));
+    set(HeaderName::from_static(FIRST_SEEN), value_of(&text, number..first_seen));
     // Whether a request without a body says so depends on its method: left to the client.
     if length > 0 {
-        set(CONTENT_LENGTH, content_length);
+        set(CONTENT_LENGTH, value_of(&text, first_seen..text.len()));
     }
     if let Some(trace) = headers::find(&message.headers, "traceparent")
         && let Ok(value) = HeaderValue::from_bytes(trace)
@@ -120,25 +122,11 @@ fn identify(
     }
 }
 
-/// Texts one behind the other, and where each ends.
-struct Pieces<'a> {
-    text: &'a mut String,
-    ends: [usize; 6],
-    written: usize,
-}
-
-impl Pieces<'_> {
-    fn write(&mut self, write: impl FnOnce(&mut String)) {
-        write(self.text);
-        self.ends[self.written] = self.text.len();
-        self.written += 1;
-    }
-}
-
-/// As a header value; what cannot stand in one is percent-encoded.
-fn text_of(it: Bytes) -> HeaderValue {
-    let plain = it.is_ascii().then(|| HeaderValue::from_maybe_shared(it.clone()).ok()).flatten();
-    plain.unwrap_or_else(|| encoded(&it))
+/// A part of the text as a header value that shares its buffer; what cannot stand in one is percent-encoded.
+fn value_of(text: &Bytes, part: Range<usize>) -> HeaderValue {
+    let bytes = &text[part.clone()];
+    let shared = bytes.is_ascii().then(|| HeaderValue::from_maybe_shared(text.slice(part)));
+    shared.and_then(Result::ok).unwrap_or_else(|| encoded(bytes))
 }
 
 fn encoded(it: &[u8]) -> HeaderValue {
@@ -205,6 +193,22 @@ pub fn response_of(sent: Sent, wants_headers: bool) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_stand_in_a_header_is_percent_encoded() {
+        let cases = [
+            ("orders/0/7", "orders/0/7"),
+            ("with a space", "with a space"),
+            ("", ""),
+            ("Grüße", "Gr%C3%BC%C3%9Fe"),
+            ("a\r\nb: c", "a%0D%0Ab:%20c"),
+        ];
+        for (name, value) in cases {
+            let text = Bytes::from(format!("<{name}>"));
+            let end = text.len() - 1;
+            assert_eq!(value_of(&text, 1..end).as_bytes(), value.as_bytes(), "{name:?}");
+        }
+    }
 
     #[test]
     fn an_address_ends_its_host_where_the_one_who_allowed_it_saw_it_end() {
