@@ -2,7 +2,9 @@
 //! `now` is an argument. Everything above may import this, it imports nothing.
 
 pub mod app;
+pub mod breaker;
 pub mod exchange;
+pub mod gradient;
 pub mod hash;
 pub mod headers;
 pub mod ledger;
@@ -17,3 +19,4 @@ pub mod record;
 pub mod retry;
 pub mod routes;
 pub mod secret;
+pub mod throttle;
