@@ -31,7 +31,7 @@ use crate::shard::appetite::Appetite;
 use crate::shard::live::Live;
 use crate::shard::work::{AckBoxes, LaneTable};
 use crate::shard::{self, ShardHandle};
-use crate::upstream::{Directory, Discovery, Tls};
+use crate::upstream::{Checks, Directory, Discovery, Tls};
 
 /// What a host is started with.
 pub struct Parts {
@@ -59,6 +59,7 @@ pub struct App {
     outbox: Outbox,
     groups: Arc<Groups>,
     shards: Vec<ShardHandle>,
+    checks: Checks,
 }
 
 /// For the cluster to answer at the start.
@@ -81,11 +82,12 @@ impl App {
         runtime.block_on(side_topics::make(&topics, &desired.side_topics)).map_err(anyhow::Error::msg)?;
         let outbox = Outbox::start(&parts.client, &ProducerSettings::default()).context("the producer")?;
         let directory = Directory::new(parts.shards);
-        directory.apply(&desired.apps, clock::now_ms());
+        directory.apply(&desired.apps, clock::monotonic_ms());
         find_servers(&runtime, &directory);
         let counters = Arc::new(Counters::new(engine.metrics().clone()));
         let (live, live_seen) = watch::channel(Arc::new(live));
         let tls = Tls::new(parts.roots.as_deref()).map_err(anyhow::Error::msg).context("`services.roots`")?;
+        let checks = Checks::start(directory.clone(), tls.clone()).context("checks of servers")?;
         let (shards, groups) = start_planes(
             &parts,
             shard::Shared {
@@ -137,7 +139,7 @@ impl App {
         doors.ready(control.clone());
         // Set once; from now on a reload changes them.
         let _ = parts.doors.set(Arc::clone(&doors));
-        Ok(Self { control, signals, doors, runtime, outbox, groups, shards })
+        Ok(Self { control, signals, doors, runtime, outbox, groups, shards, checks })
     }
 
     /// Whether every part that has to run does.
@@ -167,6 +169,7 @@ impl App {
         for shard in self.shards {
             shard.stop();
         }
+        self.checks.stop();
         let flushed = self.outbox.flush(Duration::from_secs(10)).context("flushing the producer");
         self.doors.stop_admin();
         drop(self.control);
@@ -211,12 +214,12 @@ fn find_servers(runtime: &Runtime, directory: &Directory) {
         let mut tick = tokio::time::interval(HEALTH_EVERY);
         loop {
             tick.tick().await;
-            directory.tick(clock::now_ms());
+            directory.tick(clock::monotonic_ms());
         }
     });
 }
 
-const HEALTH_EVERY: Duration = Duration::from_millis(200);
+const HEALTH_EVERY: Duration = Duration::from_millis(100);
 
 /// The first reading of the files: a host that cannot run all of them does not start.
 fn first_desired(parts: &Parts, followed: &ledger::Followed) -> anyhow::Result<(Desired, Marks)> {

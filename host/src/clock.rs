@@ -15,6 +15,11 @@ pub fn monotonic_ns() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
+/// The same in ms: for what must not stop when somebody sets the wall clock.
+pub fn monotonic_ms() -> u64 {
+    monotonic_ns() / 1_000_000
+}
+
 /// Processor time of this thread. A system call: not for every message.
 pub fn thread_cpu_time() -> Duration {
     let it = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use super::{Admin, Shared};
 use crate::control::Control;
+use crate::domain::breaker;
 use crate::metrics::page;
-use crate::metrics::picture::{GroupNumbers, LaneNumbers, Picture, ServerNumbers};
+use crate::metrics::picture::{BreakerNumbers, GroupNumbers, LaneNumbers, Picture, ServerNumbers};
 use crate::metrics::{RouteKey, RouteSum};
 use crate::web::answer;
 
@@ -60,7 +61,24 @@ fn picture(admin: &Admin, control: &Control) -> Picture {
         outbox_queued: report.outbox_queued as u64,
         groups: groups.collect(),
         servers: servers(control),
+        breakers: breakers(control),
     }
+}
+
+fn breakers(control: &Control) -> Vec<BreakerNumbers> {
+    let mut all = Vec::new();
+    for (app, servers) in control.directory().apps() {
+        for it in servers.breakers() {
+            let server = it.server.map_or_else(String::new, |it| it.to_string());
+            let state = match it.state {
+                breaker::State::Normal => 0,
+                breaker::State::Break => 1,
+                breaker::State::Recover => 2,
+            };
+            all.push(BreakerNumbers { app: app.to_string(), server, state });
+        }
+    }
+    all
 }
 
 pub(super) fn servers(control: &Control) -> Vec<ServerNumbers> {
@@ -78,6 +96,7 @@ pub(super) fn servers(control: &Control) -> Vec<ServerNumbers> {
                 failures: it.stats.failures(),
                 connections_opened: load(&it.stats.connections_opened),
                 ejected: !in_service.servers.iter().any(|at| at.address == it.address),
+                breaker: it.health.admission.state().as_str(),
             });
         }
     }
@@ -236,17 +255,9 @@ fn route_stats(key: &RouteKey, sum: &RouteSum, circuit_is_break: u8) -> RouteSta
     }
 }
 
-/// Apps none of whose servers is trusted at the moment: what is sent to them is a trial.
+/// Apps that get nothing at the moment, or nothing but trials (S104).
 fn broken_apps(control: &Control) -> Vec<String> {
-    let now_ms = crate::clock::now_ms();
-    let mut broken = Vec::new();
-    for (app, servers) in control.directory().apps() {
-        let all = servers.all();
-        let ejected = |it: &u64| *it > now_ms;
-        let until = all.iter().map(|it| it.stats.ejected_until_ms.load(std::sync::atomic::Ordering::Relaxed));
-        if !all.is_empty() && until.filter(ejected).count() == all.len() {
-            broken.push(app.to_string());
-        }
-    }
-    broken
+    let now_ms = crate::clock::monotonic_ms();
+    let broken = control.directory().apps().into_iter().filter(|it| it.1.is_broken(now_ms));
+    broken.map(|it| it.0.to_string()).collect()
 }

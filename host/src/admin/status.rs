@@ -48,6 +48,7 @@ pub async fn servers(State(admin): Shared) -> Response {
             "app": it.app, "server": it.server, "in_flight": it.in_flight,
             "latency_ms": it.latency_ewma_us as f64 / 1e3, "requests": it.requests, "failures": it.failures,
             "connections_opened": it.connections_opened, "ejected": it.ejected,
+            "breaker": it.breaker,
         })
     };
     let all: Vec<Value> = numbers::servers(control).iter().map(server).collect();

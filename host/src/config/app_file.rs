@@ -104,6 +104,15 @@ with_policy! {
         pub response_kb: Option<Within<1, 1_048_576>>,
         /// When a server that fails is left out for a while.
         pub eject: Eject,
+        /// Circuit breakers: who fails too much gets nothing for a while, then more and more. Default: none.
+        pub breaker: Option<Breaker>,
+        /// A server that is new or comes back gets its whole share after so long, growing evenly, in ms; while others
+        /// can take the rest. Default: at once.
+        pub slow_start_ms: Option<Millis>,
+        /// Servers are asked whether they are well, by a GET beside the messages. Default: not.
+        pub check: Option<Check>,
+        /// Bounds the requests under way on this host by how long answers take.
+        pub adaptive: bool,
         /// Commands that go here. Required.
         pub commands: Vec<OrShort<Command>>,
         /// Groups whose messages go here. Default: all.
@@ -188,6 +197,67 @@ pub struct Eject {
     pub after: Option<Within<1, 1_000_000>>,
     /// For how long at first, in ms; it doubles each time in a row. Default: 5000.
     pub first_ms: Option<Millis>,
+}
+
+/// When a server, or an app as a whole, is broken off.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Breaker {
+    /// Nothing is sent for so long, in ms. Default: 5000.
+    pub break_ms: Option<Millis>,
+    /// Then a share that grows evenly to the whole within so long, in ms. Default: 20000.
+    pub recover_ms: Option<Millis>,
+    /// What is looked at: the last so many seconds. Default: 30.
+    pub window_s: Option<Within<1, 3_600>>,
+    /// Fewer attempts than this are taken to be well. Default: 50.
+    pub min_stats: Option<Within<1, 1_000_000>>,
+    /// Which part of the attempts has to be good, over 0 and up to 1. Default: 0.9.
+    pub health_rate: Option<HealthRate>,
+    /// `server`: each by itself, in place of `eject`. `app`: all of its servers together. Default: both.
+    pub per: Option<Vec<Per>>,
+}
+
+/// What has a breaker of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Per {
+    Server,
+    App,
+}
+
+/// Over 0, up to 1. bigpipe took 90 for a rate, and was never well.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(transparent, inline)]
+pub struct HealthRate(#[schemars(range(min = 0.0, max = 1.0))] pub f64);
+
+impl<'de> Deserialize<'de> for HealthRate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        if 0.0 < value && value <= 1.0 {
+            return Ok(Self(value));
+        }
+        Err(serde::de::Error::custom(format!(
+            "{value} is out of range\nover 0 and up to 1: 0.9 for nine of ten"
+        )))
+    }
+}
+
+/// How servers are asked whether they are well.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Check {
+    /// Path of the GET; any 2xx is good. Default: `/`.
+    pub path: Option<UrlPath>,
+    /// How often, in ms. Default: 5000.
+    pub every_ms: Option<Within<100, 86_400_000>>,
+    /// Time for an answer, in ms. Default: 2000, or `every-ms` if that is less.
+    pub timeout_ms: Option<Millis>,
+    /// So many good answers in a row take a server back. Default: 2.
+    pub healthy_after: Option<Within<1, 1_000>>,
+    /// So many failures in a row put it out of service. Default: 3.
+    pub unhealthy_after: Option<Within<1, 1_000>>,
 }
 
 /// How failed attempts are repeated. A command takes what it does not say from its app.

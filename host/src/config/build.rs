@@ -75,6 +75,7 @@ impl<'a> Builder<'a, '_> {
         self.plugin(policy.selector, PluginKind::Selector, at.key("selector"));
         let groups = self.groups(file, at);
         self.retry(policy, policy, at);
+        let health = self.health(file, at);
         let app = Arc::new(App {
             name: source.name().into(),
             protocol: file.protocol.unwrap_or(Protocol::Http),
@@ -88,6 +89,10 @@ impl<'a> Builder<'a, '_> {
             response_bytes_max: file.response_kb.map_or(1_024, |it| it.get()) as usize * 1_024,
             eject_after: file.eject.after.map_or(5, |it| it.get()) as u32,
             eject_ms: file.eject.first_ms.map_or(5_000, |it| it.get()),
+            breaker: health.breaker,
+            slow_start_ms: file.slow_start_ms.map_or(0, Millis::get),
+            check: health.check,
+            adaptive: file.adaptive,
         });
         if file.commands.is_empty() {
             let place = at.key("commands").place();

@@ -16,6 +16,7 @@ mod doors;
 mod doors_parts;
 mod files;
 mod groups;
+mod health;
 mod kafka;
 mod load;
 mod lookup;
@@ -28,6 +29,8 @@ mod types;
 
 #[cfg(test)]
 mod files_tests;
+#[cfg(test)]
+mod health_tests;
 #[cfg(test)]
 mod linked_tests;
 #[cfg(test)]

@@ -24,7 +24,7 @@ fn loaded(files: &[(&str, &str)], known: &[KnownPlugin]) -> Result<Loaded, Vec<P
     load_from(&memory, Path::new("c/drover.yaml"), known)
 }
 
-fn good(files: &[(&str, &str)]) -> Loaded {
+pub(super) fn good(files: &[(&str, &str)]) -> Loaded {
     loaded(files, &plugin::standard()).unwrap_or_else(|it| panic!("{}", printed(&it)))
 }
 

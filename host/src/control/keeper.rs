@@ -144,7 +144,7 @@ impl Keeper {
 
     fn run_from_now_on(&mut self, live: Live) -> u64 {
         let generation = live.generation;
-        self.parts.directory.apply(&self.parts.desired.apps, clock::now_ms());
+        self.parts.directory.apply(&self.parts.desired.apps, clock::monotonic_ms());
         self.parts.compiled.lock().unwrap_or_else(|it| it.into_inner()).keep(&live);
         self.parts.live.send_replace(Arc::new(live));
         failpoint::reached("swap");

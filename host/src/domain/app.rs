@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::breaker;
 use crate::domain::outcome::SuccessRule;
 use crate::domain::retry::RetryPolicy;
 
@@ -32,6 +33,36 @@ pub struct App {
     pub eject_after: u32,
     /// How long a server is first put out of service, in ms; doubles with each time in a row.
     pub eject_ms: u64,
+    /// None: nothing is broken; servers are ejected.
+    pub breaker: Option<Breakers>,
+    /// A server that is new or comes back gets its whole share after so long, in ms; 0: at once. S99.
+    pub slow_start_ms: u64,
+    /// None: how servers do is learned from messages alone.
+    pub check: Option<Check>,
+    /// Whether the requests under way are bounded by how long answers take.
+    pub adaptive: bool,
+}
+
+/// An app's circuit breakers: one rule, for each server, for all of them together, or for both. S102.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Breakers {
+    pub rule: breaker::Rule,
+    /// In place of ejection.
+    pub per_server: bool,
+    pub per_app: bool,
+}
+
+/// How an app's servers are asked whether they are well, beside the messages. S111.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Of a GET; any 2xx says "well".
+    pub path: String,
+    pub every_ms: u64,
+    pub timeout_ms: u64,
+    /// So many answers in a row take a server back.
+    pub healthy_after: u32,
+    /// So many failures in a row put it out of service.
+    pub unhealthy_after: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

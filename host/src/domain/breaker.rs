@@ -276,7 +276,8 @@ mod tests {
         for seed in 1..60_u64 {
             let mut random = seed;
             let mut next = |most: u64| {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 (random >> 33) % most
             };
             let rule = Rule {

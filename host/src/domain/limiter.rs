@@ -15,6 +15,11 @@ impl Rate {
         Self { interval_ns, burst_ns: interval_ns * u64::from(burst.max(1) - 1) }
     }
 
+    /// One in so long, without a burst.
+    pub fn every(interval_ns: u64) -> Self {
+        Self { interval_ns, burst_ns: 0 }
+    }
+
     /// Takes the next place: the new state, and how long to wait for the place, in ns.
     pub fn reserve(self, due_ns: u64, now_ns: u64) -> (u64, u64) {
         let due_ns = due_ns.max(now_ns.saturating_sub(self.burst_ns));

@@ -231,6 +231,10 @@ pub(super) mod tests {
             response_bytes_max: 1,
             eject_after: 1,
             eject_ms: 1,
+            breaker: None,
+            slow_start_ms: 0,
+            check: None,
+            adaptive: false,
         };
         Arc::new(Route {
             name: name.into(),

@@ -321,6 +321,12 @@ fn servers(page: &mut Page, picture: &Picture) {
             page.level(&[("app", &it.app), ("server", &it.server)], number(it));
         }
     }
+    let help =
+        "Circuit breakers, of an app as a whole where no server is named: 0 normal, 1 broken, 2 recovering";
+    page.gauge("drover_breaker_state", help);
+    for it in &picture.breakers {
+        page.level(&[("app", &it.app), ("server", &it.server)], it.state);
+    }
     let help = "Mean time of its answers, the newest counting most";
     page.family(MetricType::Gauge, "drover_server_latency", Some("seconds"), help);
     for it in &picture.servers {

@@ -8,6 +8,16 @@ pub struct Picture {
     pub outbox_queued: u64,
     pub groups: Vec<GroupNumbers>,
     pub servers: Vec<ServerNumbers>,
+    pub breakers: Vec<BreakerNumbers>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct BreakerNumbers {
+    pub app: String,
+    /// Empty: of the app as a whole.
+    pub server: String,
+    /// 0: normal, 1: broken, 2: recovering.
+    pub state: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -49,4 +59,6 @@ pub struct ServerNumbers {
     pub failures: u64,
     pub connections_opened: u64,
     pub ejected: bool,
+    /// State of its breaker.
+    pub breaker: &'static str,
 }

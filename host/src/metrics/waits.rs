@@ -18,9 +18,15 @@ pub enum Wait {
     Pause,
     /// For a record that has to be written.
     Write,
+    /// For a circuit breaker, or for its turn while that recovers.
+    Breaker,
+    /// For its turn at a service that throttles.
+    Throttled,
+    /// For a place among those that an adaptive app has.
+    Adaptive,
 }
 
-const ALL: [(Wait, &str); 7] = [
+const ALL: [(Wait, &str); 10] = [
     (Wait::Order, "order"),
     (Wait::Concurrency, "concurrency"),
     (Wait::Rate, "rate"),
@@ -28,6 +34,9 @@ const ALL: [(Wait, &str); 7] = [
     (Wait::Aside, "aside"),
     (Wait::Pause, "pause"),
     (Wait::Write, "write"),
+    (Wait::Breaker, "breaker"),
+    (Wait::Throttled, "throttled"),
+    (Wait::Adaptive, "adaptive"),
 ];
 
 /// Changed where somebody waits, which is never on the straight way of a message.
@@ -75,7 +84,7 @@ mod tests {
             waits.change(*wait, at as i64);
         }
         let server = waits.begin(Wait::Server);
-        assert_eq!(waits.levels().map(|it| it.1).collect::<Vec<_>>(), [0, 1, 2, 4, 4, 5, 6]);
+        assert_eq!(waits.levels().map(|it| it.1).collect::<Vec<_>>(), [0, 1, 2, 4, 4, 5, 6, 7, 8, 9]);
         drop(server);
         assert_eq!(waits.levels().nth(3), Some(("server", 3)));
     }

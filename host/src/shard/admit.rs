@@ -264,7 +264,7 @@ impl Shard {
 
 /// What one shard may have under way of a route's places; all shards' shares are the whole, but at least one
 /// each: see [`RouteHere::few`].
-fn share_of(places: u32, index: u32, count: u32) -> u32 {
+pub(super) fn share_of(places: u32, index: u32, count: u32) -> u32 {
     match places {
         // No limit.
         0 => 0,

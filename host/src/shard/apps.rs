@@ -8,10 +8,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Shard;
 use super::admit::Job;
+use crate::clock;
 use crate::domain::app::{App, OnSelectorFailure, Protocol, ServerSource};
+use crate::domain::breaker::{Ramp, Share, State};
 use crate::domain::outcome::{Failure, Stage};
 use crate::plugin::{AppView, Call, Code, Load, Pick, Plugin, Selector, ServerView, Stopped, StoppedKind};
-use crate::upstream::{AppServers, InService, Server, Target};
+use crate::upstream::{Admission, AppAdmission, AppServers, InService, Places, Target};
 
 pub struct AppHere {
     pub app: Arc<App>,
@@ -26,6 +28,10 @@ pub struct AppHere {
     told: Cell<u64>,
     /// Servers that messages named themselves, by address.
     named: RefCell<HashMap<String, Rc<Target>>>,
+    /// What went of what might have gone, while the app as a whole recovers.
+    ramp: Cell<Ramp>,
+    /// Attempts that this shard may have under way, where that is adaptive.
+    pub places: Places,
 }
 
 /// The servers in service when last looked, and this shard's connections to them.
@@ -64,6 +70,8 @@ impl AppHere {
             selector: RefCell::default(),
             told: Cell::new(0),
             named: RefCell::default(),
+            ramp: Cell::default(),
+            places: Places::default(),
         }
     }
 
@@ -90,7 +98,43 @@ impl AppHere {
             Ok(Err(reason)) => return Err(Failure::transient(Stage::Select, reason)),
             Err(stopped) => self.fall_back(shard, &seen, failed, &stopped)?,
         };
-        Ok(Rc::clone(&seen.targets[index]))
+        Ok(Rc::clone(&seen.targets[spared(shard, &seen, index, failed)]))
+    }
+
+    /// What all servers of the app have together, for all shards.
+    pub fn admission(&self) -> &AppAdmission {
+        &self.servers.admission
+    }
+
+    /// What keeps an attempt from going now, if anything does: the app's breaker, or that of the server which the message
+    /// names.
+    pub fn broken(&self, shard: &Shard, job: &Job) -> Option<u64> {
+        let own = &self.servers.admission.breaker;
+        if !own.admits(&self.ramp) {
+            return Some(own.pause_ms(clock::monotonic_ms()));
+        }
+        let target = self.named_target(shard, job)?;
+        (!target.admits()).then(|| target.server.health.admission.pause_ms(clock::monotonic_ms()))
+    }
+
+    /// The same for one that was let go and waited for something else meanwhile: nothing goes in a break.
+    pub fn closed(&self, shard: &Shard, job: &Job) -> Option<u64> {
+        let of = |it: &Admission| {
+            (it.share() == Share::NONE && it.state() != State::Recover)
+                .then(|| it.pause_ms(clock::monotonic_ms()))
+        };
+        of(&self.servers.admission.breaker)
+            .or_else(|| of(&self.named_target(shard, job)?.server.health.admission))
+    }
+
+    /// Where messages name their servers, and these have breakers.
+    fn named_target(&self, shard: &Shard, job: &Job) -> Option<Rc<Target>> {
+        let per_server = self.app.breaker.is_some_and(|it| it.per_server);
+        if !per_server || !matches!(self.app.servers, ServerSource::Message { .. }) {
+            return None;
+        }
+        // What is wrong with it is for the attempt to say.
+        self.named_by_message(shard, job).ok()
     }
 
     /// Takes note of a change of the servers in service.
@@ -229,10 +273,22 @@ impl AppHere {
         if named.len() >= NAMED_MAX {
             named.clear();
         }
-        let target = shard.client.target(&Arc::new(Server::named(&address, protocol, shard.count)));
+        let target = shard.client.target(&self.servers.named(&address, protocol));
         named.insert(address, Rc::clone(&target));
         Ok(target)
     }
+}
+
+/// The server that was picked, or another in its place where it starts slowly or recovers and this one is not among its
+/// share. Where no other takes it, the picked one does: slow start holds nobody up (S214).
+fn spared(shard: &Shard, seen: &Seen, picked: usize, failed: Option<usize>) -> usize {
+    if seen.targets[picked].admits() {
+        return picked;
+    }
+    let count = seen.targets.len();
+    let first = shard.random_u64() as usize % count;
+    let others = (0..count).map(|it| (first + it) % count).filter(|it| *it != picked && Some(*it) != failed);
+    others.into_iter().find(|it| seen.targets[*it].admits()).unwrap_or(picked)
 }
 
 /// The port that an address names, else that of its scheme; none where it names one that cannot be, which must

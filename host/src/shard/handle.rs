@@ -25,7 +25,7 @@ use crate::domain::retry::Next;
 use crate::failpoint;
 use crate::metrics::{RouteCounters, Wait};
 use crate::plugin::{Action, Call, Code, Emitted, Handled, INLINE_MS, Plugin, Stopped, StoppedKind};
-use crate::upstream::Target;
+use crate::upstream::{Mark, Target};
 
 /// From its turn in the queue to the acknowledgement that it needs us no more. It holds one of its route's
 /// places when it begins. Returns a job whose turn has come by that, if any.
@@ -81,6 +81,10 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
         }
         // What runs now, not what ran when it was read: a mended route mends what waits.
         let route = shard.current_route(job);
+        if let Some(hold) = shard.held_back(job, &route) {
+            Box::pin(shard.hold(&job.ticket, hold)).await;
+            continue;
+        }
         let counters = shard.counters(&route, &job.ticket, &job.message.record.topic);
         let live = shard.live();
         let group = live.groups.get(job.ticket.group as usize).map_or("?", |it| &*it.name);
@@ -126,6 +130,9 @@ struct About<'a> {
     group: &'a str,
 }
 
+/// Longest wait for a place of an adaptive app, whose attempts usually end sooner; then it goes without one.
+const ROOM: Duration = Duration::from_secs(60);
+
 /// One attempt. The emitted records go out only if it ends well. None: its lane ended before it could begin.
 async fn attempt(about: &About<'_>, tries: &mut Tries) -> Option<(Outcome, Vec<Emitted>)> {
     let About { shard, job, .. } = *about;
@@ -141,6 +148,16 @@ async fn attempt(about: &About<'_>, tries: &mut Tries) -> Option<(Outcome, Vec<E
         Some(few) => {
             let _waiting = shard.shared.counters.waits.begin(Wait::Concurrency);
             Some(Box::pin(few.acquire()).await)
+        }
+        None => None,
+    };
+    let _room = match &about.route.app {
+        Some(app) => {
+            let room = shard.room(app);
+            let waiting = || shard.shared.counters.waits.begin(Wait::Adaptive);
+            let room = if room == 0 { None } else { app.places.enter(room, ROOM, waiting).await };
+            shard.hold_while_closed(job, app).await;
+            room
         }
         None => None,
     };
@@ -198,6 +215,7 @@ async fn try_once(about: &About<'_>, tries: &mut Tries) -> Result<(Outcome, Vec<
         None => None,
     };
     let outcome = Outcome::of(verdict.unwrap_or_else(|| route.route.success.judge(&response)), Stage::Judge);
+    target.server.stats.mark(shard.index, Mark::of(&outcome));
     if let Outcome::Retry { .. } = &outcome {
         tries.failed = Some(target);
     }
@@ -283,7 +301,8 @@ async fn send(
     let request = request::build(job, route, &target.server, request, group, attempt)?;
     let app = &route.route.app;
     let waits = &shard.shared.counters.waits;
-    let Some(_place) = target.enter(route.server_places, timeout, || waits.begin(Wait::Server)).await else {
+    let Some(_place) = target.places.enter(route.server_places, timeout, || waits.begin(Wait::Server)).await
+    else {
         let server = &target.server.address;
         let detail = format!("{server} had {} requests under way for {timeout:?}", app.server_concurrency);
         return Err(Failure::transient(Stage::Send, detail));
@@ -293,7 +312,12 @@ async fn send(
             counters.answered(sent.took);
             Ok(request::response_of(sent, judges))
         }
-        Err(error) => Err(Failure::transient(Stage::Send, error.to_string())),
+        Err(error) => {
+            if error.is_the_servers() {
+                target.server.stats.mark(shard.index, Mark::Bad);
+            }
+            Err(Failure::transient(Stage::Send, error.to_string()))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod apps;
 mod crew;
 pub mod gates;
 mod handle;
+mod hold;
 pub mod live;
 pub mod queues;
 mod request;

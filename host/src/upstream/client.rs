@@ -22,6 +22,7 @@ use super::connection::{self, Body, Http1, Sender};
 use super::directory::Server;
 use super::tls::Tls;
 use crate::domain::app::Protocol;
+use crate::domain::breaker::Ramp;
 
 /// Idle connections kept for each server; more than these are closed when their request is done.
 const IDLE_MAX: usize = 256;
@@ -41,17 +42,37 @@ pub struct Client {
 pub struct Target {
     pub server: Arc<Server>,
     idle: Idle,
-    /// Requests that may be under way from this shard, and how many these were when last asked.
-    places: Semaphore,
-    most: Cell<u32>,
+    /// Requests that may be under way from this shard.
+    pub places: Places,
+    /// What went there of what might have gone.
+    ramp: Cell<Ramp>,
 }
 
 impl Target {
     fn new(server: &Arc<Server>) -> Self {
         let (server, idle) = (Arc::clone(server), Idle::default());
-        Self { server, idle, places: Semaphore::new(0), most: Cell::new(0) }
+        Self { server, idle, places: Places::default(), ramp: Cell::default() }
     }
 
+    /// Whether this one is among the share that may go there now.
+    pub fn admits(&self) -> bool {
+        self.server.health.admission.admits(&self.ramp)
+    }
+}
+
+/// A shard's places for something, and how many these were when last asked.
+pub struct Places {
+    places: Semaphore,
+    most: Cell<u32>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { places: Semaphore::new(0), most: Cell::new(0) }
+    }
+}
+
+impl Places {
     /// A place among `most`; none when there was none for so long. Who waits gets them in turn, and holds what
     /// `waiting` gives meanwhile.
     pub async fn enter<W>(
@@ -163,13 +184,7 @@ impl Client {
         let took = begun.elapsed();
         let healthy = match &answer {
             Ok((head, _)) => !matches!(head.status.as_u16(), 502..=504),
-            Err(SendError::TooLarge { .. } | SendError::Request { .. }) => true,
-            Err(
-                SendError::Connect { .. }
-                | SendError::Tls { .. }
-                | SendError::Timeout { .. }
-                | SendError::Closed { .. },
-            ) => false,
+            Err(error) => !error.is_the_servers(),
         };
         counted.ended = true;
         server.stats.end(self.shard, took.as_micros().min(u128::from(u32::MAX)) as u32, healthy);

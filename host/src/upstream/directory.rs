@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::stats::Stats;
+use super::health::{AppAdmission, AppHealth, Health};
+use super::stats::{Counts, Stats};
 use crate::domain::app::{App, Protocol, ServerSource};
+use crate::domain::breaker::{Rule, Share, State as BreakerState};
 
 /// One server, the same object for as long as its app names it: its counters survive reloads.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub struct Server {
     pub zone: String,
     pub labels: Vec<(String, String)>,
     pub stats: Stats,
+    pub health: Health,
 }
 
 /// The servers that a selector may choose from, at one moment.
@@ -42,6 +45,8 @@ pub struct AppServers {
     turn: AtomicU64,
     /// That count in its servers' stats.
     shards: u32,
+    /// What shards ask before each attempt.
+    pub admission: AppAdmission,
     state: Mutex<State>,
 }
 
@@ -49,6 +54,20 @@ struct State {
     app: Arc<App>,
     all: Vec<Arc<Server>>,
     in_service: Arc<InService>,
+    /// By URI: those that messages named, one for all shards, so that each has one breaker.
+    named: HashMap<Arc<str>, Arc<Server>>,
+    health: AppHealth,
+}
+
+/// Servers that messages named, kept for their counters and breakers.
+const NAMED_MAX: usize = 1_000;
+
+/// How a breaker stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerReport {
+    /// None: the app's own.
+    pub server: Option<Arc<str>>,
+    pub state: BreakerState,
 }
 
 impl AppServers {
@@ -69,13 +88,68 @@ impl AppServers {
         Arc::clone(&self.lock().app)
     }
 
+    /// The server of a message that names its own.
+    pub fn named(&self, address: &str, protocol: Protocol) -> Arc<Server> {
+        let mut state = self.lock();
+        let uri = format!("{}://{address}", protocol.as_str());
+        if let Some(known) = state.named.get(&*uri) {
+            return Arc::clone(known);
+        }
+        if state.named.len() >= NAMED_MAX {
+            state.named.retain(|_, it| it.health.admission.state() != BreakerState::Normal);
+        }
+        if state.named.len() >= NAMED_MAX {
+            state.named.clear();
+        }
+        let server = Arc::new(Server::named(address, protocol, self.shards));
+        state.named.insert(Arc::clone(&server.uri), Arc::clone(&server));
+        server
+    }
+
+    /// How its breakers stand: its own first. None where it has none.
+    pub fn breakers(&self) -> Vec<BreakerReport> {
+        let state = self.lock();
+        let Some(breakers) = &state.app.breaker else { return Vec::new() };
+        let own = BreakerReport { server: None, state: self.admission.breaker.state() };
+        let of_server = |it: &Arc<Server>| {
+            let server = Some(Arc::clone(&it.address));
+            BreakerReport { server, state: it.health.admission.state() }
+        };
+        let servers = state.all.iter().chain(state.named.values()).map(of_server);
+        let own = breakers.per_app.then_some(own).into_iter();
+        own.chain(servers.filter(|_| breakers.per_server)).collect()
+    }
+
+    /// Whether nothing goes there, or what goes is a trial: its breaker is open, or no server is trusted.
+    pub fn is_broken(&self, now_ms: u64) -> bool {
+        let state = self.lock();
+        let per_server = state.app.breaker.is_some_and(|it| it.per_server);
+        let is_out =
+            |it: &Arc<Server>| !it.stats.is_in_service(now_ms) || (per_server && it.health.is_broken());
+        let mut all = state.all.iter().chain(state.named.values()).peekable();
+        let all_out = all.peek().is_some() && all.all(is_out);
+        all_out || self.admission.breaker.state() == BreakerState::Break
+    }
+
     pub fn next_turn(&self) -> u64 {
         self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
     fn new(app: Arc<App>, shards: u32) -> Self {
-        let state = State { app, all: Vec::new(), in_service: Arc::default() };
-        Self { generation: AtomicU64::new(0), turn: AtomicU64::new(0), shards, state: Mutex::new(state) }
+        let state = State {
+            app,
+            all: Vec::new(),
+            in_service: Arc::default(),
+            named: HashMap::new(),
+            health: AppHealth::default(),
+        };
+        Self {
+            generation: AtomicU64::new(0),
+            turn: AtomicU64::new(0),
+            shards,
+            admission: AppAdmission::default(),
+            state: Mutex::new(state),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -88,31 +162,78 @@ impl AppServers {
         let known: HashMap<Arc<str>, Arc<Server>> =
             state.all.iter().map(|it| (Arc::clone(&it.address), Arc::clone(it))).collect();
         state.app = Arc::clone(app);
+        // The first ones are as new as the host: there is nobody to spare them.
+        let slow_since_ms = (!known.is_empty()).then_some(now_ms);
         state.all = listed
             .iter()
             .map(|it| match known.get(&it.address) {
                 Some(same) if same.is_as(it, app.protocol) => Arc::clone(same),
-                Some(_) | None => Arc::new(Server::new(it, app.protocol, self.shards)),
+                Some(_) => Arc::new(Server::new(it, app.protocol, (self.shards, None))),
+                None => Arc::new(Server::new(it, app.protocol, (self.shards, slow_since_ms))),
             })
             .collect();
         self.refresh(&mut state, now_ms);
     }
 
-    /// Puts failing servers out of service and takes those back whose time is over.
-    fn tick(&self, now_ms: u64) {
+    /// Its app is gone, and no tick follows: who waits for its breakers goes on.
+    fn retire(&self, now_ms: u64) {
         let mut state = self.lock();
-        let (after, first_ms) = (state.app.eject_after, state.app.eject_ms);
-        for server in &state.all {
-            server.stats.decide(after, first_ms, now_ms);
-        }
+        state.app = Arc::new(App { breaker: None, slow_start_ms: 0, ..App::clone(&state.app) });
         self.refresh(&mut state, now_ms);
     }
 
+    /// Puts failing servers out of service and takes those back whose time is over; moves breakers and limits.
+    fn tick(&self, now_ms: u64) {
+        let mut held = self.lock();
+        let state = &mut *held;
+        let app = Arc::clone(&state.app);
+        let breakers = app.breaker.as_ref();
+        let of_server = breakers.filter(|it| it.per_server).map(|it| &it.rule);
+        let of_app = breakers.filter(|it| it.per_app).map(|it| &it.rule);
+        let (mut all, mut well, mut in_flight) = (Counts::default(), (0, 0), 0);
+        for server in state.all.iter().chain(state.named.values()) {
+            let (counts, before, changed) = server.health.tick(&server.stats, of_server, now_ms);
+            all.add(&counts);
+            in_flight += u64::from(server.stats.in_flight());
+            if let Some(state) = changed {
+                tell(&app.name, &server.address, state);
+            }
+            match changed.unwrap_or(before) {
+                BreakerState::Break if changed.is_some() => state.health.forget(),
+                BreakerState::Break => {}
+                BreakerState::Normal | BreakerState::Recover => {
+                    well = (well.0 + counts.good, well.1 + counts.bad);
+                }
+            }
+            if of_server.is_none() {
+                server.stats.decide(app.eject_after, app.eject_ms, now_ms);
+            }
+        }
+        let ended = (&all, in_flight);
+        if let Some(changed) = state.health.tick((of_app, app.adaptive), now_ms, ended, well) {
+            tell(&app.name, "", changed);
+        }
+        self.refresh(state, now_ms);
+    }
+
     fn refresh(&self, state: &mut State, now_ms: u64) {
-        let healthy: Vec<Arc<Server>> =
-            state.all.iter().filter(|it| it.stats.is_in_service(now_ms)).cloned().collect();
-        // With none left all are tried: a guess about the network must not stop every message.
-        let servers = if healthy.is_empty() { state.all.clone() } else { healthy };
+        let app = Arc::clone(&state.app);
+        let breakers = app.breaker.as_ref();
+        let of_server = breakers.filter(|it| it.per_server).map(|it| &it.rule);
+        let is_well = |it: &Arc<Server>| {
+            it.health.is_well(app.check.as_ref()) && (of_server.is_some() || it.stats.is_in_service(now_ms))
+        };
+        for it in state.all.iter().chain(state.named.values()) {
+            it.health.publish(of_server, app.slow_start_ms, is_well(it), now_ms);
+        }
+        let servers = in_service(&state.all, is_well, of_server);
+        let of_servers = match of_server {
+            Some(rule) if !servers.is_empty() => most_of(&servers, rule, now_ms),
+            Some(_) | None => (Share::FULL, 0),
+        };
+        let recover_ms = breakers.map_or(0, |it| it.rule.recover_ms);
+        let of_app = breakers.filter(|it| it.per_app).map(|it| &it.rule);
+        state.health.publish(&self.admission, of_app, of_servers, (recover_ms, now_ms));
         let same = servers.len() == state.in_service.servers.len()
             && servers.iter().zip(&state.in_service.servers).all(|(a, b)| Arc::ptr_eq(a, b));
         if same && state.in_service.generation != 0 {
@@ -124,8 +245,46 @@ impl AppServers {
     }
 }
 
+/// Whom a selector may choose from: with none well all that are not broken, for a guess about the network must not stop
+/// every message; with none but broken ones all, which the app's gate keeps from being asked.
+fn in_service(
+    all: &[Arc<Server>],
+    is_well: impl Fn(&Arc<Server>) -> bool,
+    rule: Option<&Rule>,
+) -> Vec<Arc<Server>> {
+    let whole: Vec<_> = all.iter().filter(|it| rule.is_none() || !it.health.is_broken()).cloned().collect();
+    let well: Vec<_> = whole.iter().filter(|it| is_well(it)).cloned().collect();
+    match (well.is_empty(), whole.is_empty()) {
+        (false, _) => well,
+        (true, false) => whole,
+        (true, true) => all.to_vec(),
+    }
+}
+
+/// What the breakers of servers let go, the most of them all, and when the first break ends if all are broken.
+fn most_of(servers: &[Arc<Server>], rule: &Rule, now_ms: u64) -> (Share, u64) {
+    let share = servers.iter().map(|it| it.health.breaker_share(rule, now_ms)).max();
+    let until_ms = servers.iter().map(|it| it.health.until_ms(rule)).min();
+    (share.unwrap_or(Share::FULL), until_ms.unwrap_or(0))
+}
+
+/// `server`: empty for the app's own.
+fn tell(app: &str, server: &str, state: BreakerState) {
+    let text = "a breaker changes its state";
+    match state {
+        BreakerState::Break => tracing::warn!(app, server, state = state.as_str(), "{text}"),
+        BreakerState::Normal | BreakerState::Recover => {
+            tracing::info!(app, server, state = state.as_str(), "{text}");
+        }
+    }
+}
+
 impl Server {
-    fn new(it: &crate::domain::app::Server, protocol: Protocol, shards: u32) -> Self {
+    fn new(
+        it: &crate::domain::app::Server,
+        protocol: Protocol,
+        (shards, slow_since_ms): (u32, Option<u64>),
+    ) -> Self {
         let (host, port) = split_address(&it.address, protocol);
         let name = it.name.as_ref().unwrap_or(&it.address);
         Self {
@@ -141,11 +300,12 @@ impl Server {
             zone: it.zone.clone(),
             labels: it.labels.clone(),
             stats: Stats::new(shards),
+            health: Health::new(slow_since_ms),
         }
     }
 
     /// A server that a message itself names.
-    pub fn named(address: &str, protocol: Protocol, shards: u32) -> Self {
+    fn named(address: &str, protocol: Protocol, shards: u32) -> Self {
         let listed = crate::domain::app::Server {
             address: address.into(),
             name: None,
@@ -153,7 +313,7 @@ impl Server {
             zone: String::new(),
             labels: Vec::new(),
         };
-        Self::new(&listed, protocol, shards)
+        Self::new(&listed, protocol, (shards, None))
     }
 
     fn is_as(&self, it: &crate::domain::app::Server, protocol: Protocol) -> bool {
@@ -219,7 +379,13 @@ impl Directory {
     /// Makes this the set of apps. Listed servers take effect at once, discovered ones as they are found.
     pub fn apply(&self, apps: &[Arc<App>], now_ms: u64) {
         let mut known = self.lock();
-        known.retain(|name, _| apps.iter().any(|it| it.name == *name));
+        known.retain(|name, servers| {
+            let stays = apps.iter().any(|it| it.name == *name);
+            if !stays {
+                servers.retire(now_ms);
+            }
+            stays
+        });
         for app in apps {
             let servers = known
                 .entry(Arc::clone(&app.name))

@@ -74,7 +74,7 @@ impl Discovery {
                         tracing::info!(app = &*seen.app.name, "its servers are found again");
                     }
                     seen.mark = mark;
-                    self.directory.found(&seen.app, &servers, clock::now_ms());
+                    self.directory.found(&seen.app, &servers, clock::monotonic_ms());
                 }
                 Look::Failed(trouble) => {
                     if seen.trouble.as_ref() != Some(&trouble) {

@@ -2,21 +2,27 @@
 //!
 //! `directory` is shared: one list of servers in service for each app, changed without a restart.
 //! `discover` finds servers by name or in a file, for the directory.
+//! `check` asks servers whether they are well, on a thread of its own.
 //! `client` is a shard's own: its connections, held by hand, used by no other thread.
+//! `health` decides, a few times a second, what may go to each server and app: breakers, ejection, slow start, throttling.
 //! `stats` are the counters that both see, relaxed atomics of all shards.
 
 mod alarms;
+mod check;
 mod client;
 mod connection;
 mod directory;
 mod discover;
+mod health;
 mod stats;
 mod tls;
 
-pub use client::{Client, Sent, Target};
-pub use directory::{AppServers, Directory, InService, Server};
+pub use check::Checks;
+pub use client::{Client, Places, Sent, Target};
+pub use directory::{AppServers, BreakerReport, Directory, InService, Server};
 pub use discover::Discovery;
-pub use stats::Stats;
+pub use health::{Admission, AppAdmission};
+pub use stats::{Mark, Stats};
 pub use tls::Tls;
 
 /// Why a request got no answer. All of these are ordinary failures of an attempt (S71).
@@ -35,4 +41,14 @@ pub enum SendError {
     TooLarge { server: String, limit: usize },
     #[error("the request cannot be sent: {detail}")]
     Request { detail: String },
+}
+
+impl SendError {
+    /// Whether it is the server that failed, not what was asked of it.
+    pub fn is_the_servers(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Tls { .. } | Self::Timeout { .. } | Self::Closed { .. } => true,
+            Self::TooLarge { .. } | Self::Request { .. } => false,
+        }
+    }
 }

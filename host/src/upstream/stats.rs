@@ -1,6 +1,9 @@
 //! How a server does: counted by each shard for itself, summed by selectors, reports and the health tick.
 
+use std::ops::Sub;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use crate::domain::outcome::Outcome;
 
 /// Counters of one server. Each is right by itself, together they are a moment's picture.
 #[derive(Debug)]
@@ -9,7 +12,7 @@ pub struct Stats {
     /// Over all shards. Written when it changes, which is rare.
     pub failures_in_row: AtomicU32,
     pub connections_opened: AtomicU64,
-    /// In ms since 1970; out of service until then. 0: in service.
+    /// In ms of `clock::monotonic_ms`; out of service until then. 0: in service.
     pub ejected_until_ms: AtomicU64,
     /// How often in a row it was put out of service.
     pub ejections: AtomicU32,
@@ -24,6 +27,72 @@ struct OfShard {
     latency_ewma_us: AtomicU32,
     requests: AtomicU64,
     failures: AtomicU64,
+    good: AtomicU64,
+    bad: AtomicU64,
+    too_much: AtomicU64,
+    answers: AtomicU64,
+    took_us: AtomicU64,
+}
+
+/// What an attempt says of its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    Good,
+    Bad,
+    /// 429, 503, or the verdict `throttled`: neither well nor broken.
+    TooMuch,
+}
+
+impl Mark {
+    /// Of an answer that was judged. A message that is refused for good was handled well.
+    pub fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Retry { counts: false, .. } => Self::TooMuch,
+            // What is parked waits until the target is back.
+            Outcome::Retry { counts: true, .. } | Outcome::Parked(_) => Self::Bad,
+            Outcome::Done | Outcome::Skipped(_) | Outcome::Deferred(_) | Outcome::Dead { .. } => Self::Good,
+        }
+    }
+}
+
+/// What health is decided by: since the server was met, or since the last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub good: u64,
+    pub bad: u64,
+    pub too_much: u64,
+    /// Answers that came, and the sum of their times.
+    pub answers: u64,
+    pub took_us: u64,
+}
+
+impl Counts {
+    pub fn add(&mut self, it: &Self) {
+        self.good += it.good;
+        self.bad += it.bad;
+        self.too_much += it.too_much;
+        self.answers += it.answers;
+        self.took_us += it.took_us;
+    }
+}
+
+impl Sub for Counts {
+    type Output = Self;
+
+    fn sub(self, it: Self) -> Self {
+        Self {
+            good: self.good - it.good,
+            bad: self.bad - it.bad,
+            too_much: self.too_much - it.too_much,
+            answers: self.answers - it.answers,
+            took_us: self.took_us - it.took_us,
+        }
+    }
+}
+
+/// One writer: a load and a store.
+fn bump(cell: &AtomicU64, by: u64) {
+    cell.store(cell.load(Relaxed) + by, Relaxed);
 }
 
 impl Stats {
@@ -56,6 +125,8 @@ impl Stats {
             // The newest counts an eighth.
             let next = if mean == 0 { took_us } else { mean - mean / 8 + took_us / 8 };
             cell.latency_ewma_us.store(next.max(1), Relaxed);
+            bump(&cell.answers, 1);
+            bump(&cell.took_us, u64::from(took_us));
         } else {
             cell.failures.store(cell.failures.load(Relaxed) + 1, Relaxed);
             self.failures_in_row.fetch_add(1, Relaxed);
@@ -66,6 +137,30 @@ impl Stats {
     pub fn abandon(&self, shard: u32) {
         let cell = &self.shards[shard as usize];
         cell.in_flight.store(cell.in_flight.load(Relaxed) - 1, Relaxed);
+    }
+
+    /// An attempt at it ended so.
+    pub fn mark(&self, shard: u32, mark: Mark) {
+        let cell = &self.shards[shard as usize];
+        match mark {
+            Mark::Good => bump(&cell.good, 1),
+            Mark::Bad => bump(&cell.bad, 1),
+            Mark::TooMuch => bump(&cell.too_much, 1),
+        }
+    }
+
+    pub fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for it in &self.shards {
+            sum.add(&Counts {
+                good: it.good.load(Relaxed),
+                bad: it.bad.load(Relaxed),
+                too_much: it.too_much.load(Relaxed),
+                answers: it.answers.load(Relaxed),
+                took_us: it.took_us.load(Relaxed),
+            });
+        }
+        sum
     }
 
     pub fn in_flight(&self) -> u32 {
