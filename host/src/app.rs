@@ -81,9 +81,7 @@ impl App {
         let compiled = Arc::new(std::sync::Mutex::new(compiled));
         runtime.block_on(side_topics::make(&topics, &desired.side_topics)).map_err(anyhow::Error::msg)?;
         let outbox = Outbox::start(&parts.client, &ProducerSettings::default()).context("the producer")?;
-        let directory = Directory::new(parts.shards);
-        directory.apply(&desired.apps, clock::monotonic_ms());
-        find_servers(&runtime, &directory);
+        let directory = find_servers(&runtime, parts.shards, &desired);
         let counters = Arc::new(Counters::new(engine.metrics().clone()));
         let (live, live_seen) = watch::channel(Arc::new(live));
         let tls = Tls::new(parts.roots.as_deref()).map_err(anyhow::Error::msg).context("`services.roots`")?;
@@ -205,11 +203,13 @@ fn start_planes(parts: &Parts, shared: shard::Shared) -> anyhow::Result<(Vec<Sha
 
 /// Looks for servers once before the first message, which would lose an attempt where there are none yet; then on.
 /// Decides on their health.
-fn find_servers(runtime: &Runtime, directory: &Directory) {
-    let mut discovery = Discovery::new(directory.clone());
+fn find_servers(runtime: &Runtime, shards: u32, desired: &Desired) -> Directory {
+    let all = Directory::new(shards);
+    all.apply(&desired.apps, clock::monotonic_ms());
+    let mut discovery = Discovery::new(all.clone());
     runtime.block_on(discovery.look());
     runtime.spawn(discovery.run());
-    let directory = directory.clone();
+    let directory = all.clone();
     runtime.spawn(async move {
         let mut tick = tokio::time::interval(HEALTH_EVERY);
         loop {
@@ -217,6 +217,7 @@ fn find_servers(runtime: &Runtime, directory: &Directory) {
             directory.tick(clock::monotonic_ms());
         }
     });
+    all
 }
 
 const HEALTH_EVERY: Duration = Duration::from_millis(100);

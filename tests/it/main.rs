@@ -6,6 +6,7 @@
 //! - [`dead`]: what cannot be delivered, and where it goes
 //! - [`retry`]: which answers are failures, and what follows
 //! - [`limits`]: rates, concurrency, windows, budgets
+//! - [`breaker`]: who fails, throttles, or is new gets less
 //! - [`upstream`]: which server gets a message, by which connection
 //! - [`tls`]: services that speak TLS, HTTP/2, or both
 //! - [`plugins`]: faulty ones, and their exchange
@@ -25,6 +26,7 @@
 #![allow(clippy::too_many_lines, reason = "tables and stories read best whole")]
 
 mod admin;
+mod breaker;
 mod config;
 mod dead;
 mod deliver;

@@ -98,18 +98,18 @@ check: {}
     expect(
         &[("apps/a.yaml", app)],
         "\
-error: a breaker for each server stands in place of `eject`
- --> c/apps/a.yaml:4:1
-  |
-4 | eject: {after: 3}
-  | ^^^^^
-  = help: remove `eject`, or write `per: [app]` in `breaker`
 error: each message names its server: none is known before
  --> c/apps/a.yaml:5:1
   |
 5 | check: {}
   | ^^^^^
   = help: remove `check`, or `url-from-message`
+error: a breaker for each server stands in place of `eject`
+ --> c/apps/a.yaml:4:1
+  |
+4 | eject: {after: 3}
+  | ^^^^^
+  = help: remove `eject`, or write `per: [app]` in `breaker`
 ",
     );
 }

@@ -157,11 +157,11 @@ impl AppServers {
     }
 
     /// These are the app's servers from now on; known ones keep their counters.
-    fn set(&self, app: &Arc<App>, listed: &[crate::domain::app::Server], now_ms: u64) {
+    fn set(&self, listed: &[crate::domain::app::Server], now_ms: u64) {
         let mut state = self.lock();
+        let app = Arc::clone(&state.app);
         let known: HashMap<Arc<str>, Arc<Server>> =
             state.all.iter().map(|it| (Arc::clone(&it.address), Arc::clone(it))).collect();
-        state.app = Arc::clone(app);
         // The first ones are as new as the host: there is nobody to spare them.
         let slow_since_ms = (!known.is_empty()).then_some(now_ms);
         state.all = listed
@@ -172,6 +172,13 @@ impl AppServers {
                 None => Arc::new(Server::new(it, app.protocol, (self.shards, slow_since_ms))),
             })
             .collect();
+        self.refresh(&mut state, now_ms);
+    }
+
+    /// The app reads so from now on, wherever its servers come from.
+    fn follow(&self, app: &Arc<App>, now_ms: u64) {
+        let mut state = self.lock();
+        state.app = Arc::clone(app);
         self.refresh(&mut state, now_ms);
     }
 
@@ -390,16 +397,22 @@ impl Directory {
             let servers = known
                 .entry(Arc::clone(&app.name))
                 .or_insert_with(|| Arc::new(AppServers::new(Arc::clone(app), self.shards)));
-            if let ServerSource::Listed(listed) = &app.servers {
-                servers.set(app, listed, now_ms);
+            servers.follow(app, now_ms);
+            match &app.servers {
+                ServerSource::Listed(listed) => servers.set(listed, now_ms),
+                ServerSource::Message { .. } => servers.set(&[], now_ms),
+                // What was found stays until something else is.
+                ServerSource::File(_) | ServerSource::Dns { .. } => {}
             }
         }
     }
 
     /// What discovery found for an app.
     pub fn found(&self, app: &Arc<App>, servers: &[crate::domain::app::Server], now_ms: u64) {
-        if let Some(known) = self.app(&app.name) {
-            known.set(app, servers, now_ms);
+        // A look that was under way during a reload may be for what is not wanted any more.
+        let known = self.app(&app.name).filter(|it| it.app().servers == app.servers);
+        if let Some(known) = known {
+            known.set(servers, now_ms);
         }
     }
 

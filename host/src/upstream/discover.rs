@@ -59,8 +59,8 @@ impl Discovery {
     /// Looks once at every source that is due; returns when all have answered.
     pub async fn look(&mut self) {
         let apps: Vec<Arc<App>> = self.directory.apps().into_iter().map(|(_, it)| it.app()).collect();
-        self.seen
-            .retain(|name, seen| apps.iter().any(|it| it.name == *name && it.servers == seen.app.servers));
+        let same = |a: &App, b: &App| a.servers == b.servers && a.protocol == b.protocol;
+        self.seen.retain(|name, seen| apps.iter().any(|it| it.name == *name && same(it, &seen.app)));
         for app in &apps {
             let new = || Seen { app: Arc::clone(app), mark: None, asked: None, trouble: None };
             self.seen.entry(Arc::clone(&app.name)).or_insert_with(new);

@@ -327,7 +327,8 @@ mod tests {
             health.checked(&check, answer);
             assert_eq!(health.is_well(Some(&check)), well, "{at}");
         }
-        (0..3).for_each(|_| drop(health.checked(&check, false)));
+        let checks = [false; 3].map(|it| health.checked(&check, it));
+        assert_eq!(checks, [false, false, true]);
         assert!(health.is_well(None), "without checks none counts");
     }
 
