@@ -255,6 +255,9 @@ impl Shard {
         let servers = self.shared.directory.app(&app.name)?;
         let plugin = live.plugins.get(&route.selector).cloned();
         let commands = commands_of(&live.routes, &app.name);
+        let of_app = |it: &&Rc<AppHere>| Arc::ptr_eq(&it.app, app);
+        let places = self.apps.borrow().values().find(of_app).map(|it| Rc::clone(&it.places));
+        let servers = (servers, places.unwrap_or_default());
         let here =
             Rc::new(AppHere::new((Arc::clone(app), Arc::clone(&route.selector)), servers, commands, plugin));
         self.apps.borrow_mut().insert(place, Rc::clone(&here));

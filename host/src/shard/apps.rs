@@ -31,7 +31,8 @@ pub struct AppHere {
     /// What went of what might have gone, while the app as a whole recovers.
     ramp: Cell<Ramp>,
     /// Attempts that this shard may have under way, where that is adaptive.
-    pub places: Places,
+    /// The same for all selectors of the app.
+    pub places: Rc<Places>,
 }
 
 /// The servers in service when last looked, and this shard's connections to them.
@@ -55,7 +56,7 @@ pub struct Choice<'a> {
 impl AppHere {
     pub fn new(
         (app, selector_name): (Arc<App>, Arc<str>),
-        servers: Arc<AppServers>,
+        (servers, places): (Arc<AppServers>, Rc<Places>),
         commands: Vec<String>,
         plugin: Option<Arc<Plugin>>,
     ) -> Self {
@@ -71,7 +72,7 @@ impl AppHere {
             told: Cell::new(0),
             named: RefCell::default(),
             ramp: Cell::default(),
-            places: Places::default(),
+            places,
         }
     }
 

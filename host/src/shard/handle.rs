@@ -215,7 +215,7 @@ async fn try_once(about: &About<'_>, tries: &mut Tries) -> Result<(Outcome, Vec<
         None => None,
     };
     let outcome = Outcome::of(verdict.unwrap_or_else(|| route.route.success.judge(&response)), Stage::Judge);
-    target.server.stats.mark(shard.index, Mark::of(&outcome));
+    target.server.stats.mark(shard.index, Mark::of(&outcome, response.status));
     if let Outcome::Retry { .. } = &outcome {
         tries.failed = Some(target);
     }

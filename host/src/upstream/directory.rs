@@ -209,7 +209,8 @@ impl AppServers {
                 BreakerState::Break if changed.is_some() => state.health.forget(),
                 BreakerState::Break => {}
                 BreakerState::Normal | BreakerState::Recover => {
-                    well = (well.0 + counts.good, well.1 + counts.bad);
+                    let (good, bad) = counts.by_health();
+                    well = (well.0 + good, well.1 + bad);
                 }
             }
             if of_server.is_none() {
@@ -217,7 +218,9 @@ impl AppServers {
             }
         }
         let ended = (&all, in_flight);
-        if let Some(changed) = state.health.tick((of_app, app.adaptive), now_ms, ended, well) {
+        // Those that messages name have nothing to do with each other: one that throttles says nothing of the rest.
+        let throttles = !matches!(app.servers, ServerSource::Message { .. });
+        if let Some(changed) = state.health.tick(of_app, (app.adaptive, throttles), now_ms, ended, well) {
             tell(&app.name, "", changed);
         }
         self.refresh(state, now_ms);

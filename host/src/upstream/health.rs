@@ -120,7 +120,7 @@ impl Health {
         let since = counts - inner.seen;
         inner.seen = counts;
         let before = inner.breaker.state();
-        let changed = step(&mut inner.breaker, rule, now_ms, (since.good, since.bad));
+        let changed = step(&mut inner.breaker, rule, now_ms, since.by_health());
         (since, before, changed)
     }
 
@@ -256,22 +256,28 @@ pub(super) struct AppHealth {
 }
 
 impl AppHealth {
-    /// `counts` of all servers; `well` of those that are not broken themselves.
+    /// `all` that ended since the last time; `well`: at servers that are not broken themselves. `throttles`: whether its
+    /// servers do as one.
     pub(super) fn tick(
         &mut self,
-        (rule, adaptive): (Option<&Rule>, bool),
+        rule: Option<&Rule>,
+        (adaptive, throttles): (bool, bool),
         now_ms: u64,
         (all, in_flight): (&Counts, u64),
         well: (u64, u64),
     ) -> Option<State> {
         let passed_ms = now_ms.saturating_sub(self.ticked_ms);
         self.ticked_ms = now_ms;
-        let ended = all.good + all.bad + all.too_much;
-        self.throttle.tick(now_ms, passed_ms, (ended, all.too_much));
+        let (ended, too_much) = all.by_load();
+        if throttles {
+            self.throttle.tick(now_ms, passed_ms, (ended, too_much));
+        } else {
+            self.throttle = Throttle::default();
+        }
         match &mut self.gradient {
             Some(it) if adaptive => {
                 if all.answers > 0 {
-                    it.tick(all.took_us as f64 / all.answers as f64, in_flight, all.too_much > 0);
+                    it.tick(all.took_us as f64 / all.answers as f64, in_flight, too_much > 0);
                 }
             }
             it => *it = adaptive.then(Gradient::default),
@@ -304,6 +310,7 @@ impl AppHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::Mark;
 
     /// S111: checks count in a row, both ways.
     #[test]
@@ -355,7 +362,7 @@ mod tests {
         let rule =
             Rule { break_ms: 1_000, recover_ms: 1_000, window_ms: 1_000, min_stats: 1, health_rate: 0.5 };
         let (health, stats) = (Health::new(None), Stats::new(1));
-        stats.mark(0, super::super::stats::Mark::Bad);
+        stats.mark(0, Mark::Bad);
         assert_eq!(health.tick(&stats, Some(&rule), 0).2, Some(State::Break));
         health.publish(Some(&rule), 0, true, 0);
         assert_eq!((health.admission.share(), health.admission.pause_ms(900)), (Share::NONE, 100));
@@ -369,7 +376,7 @@ mod tests {
         let (mut health, app) = (AppHealth::default(), AppAdmission::default());
         assert_eq!(app.throttle(|| 0), None);
         let counts = Counts { good: 90, too_much: 10, ..Counts::default() };
-        health.tick((None, false), 1_000, (&counts, 0), (0, 0));
+        health.tick(None, (false, true), 1_000, (&counts, 0), (0, 0));
         health.publish(&app, None, (Share::FULL, 0), (0, 1_000));
         let interval_ns = app.limits.interval_ns.load(Relaxed);
         assert_eq!(interval_ns, 20_000_000, "half of a hundred a second");

@@ -30,6 +30,7 @@ struct OfShard {
     good: AtomicU64,
     bad: AtomicU64,
     too_much: AtomicU64,
+    unavailable: AtomicU64,
     answers: AtomicU64,
     took_us: AtomicU64,
 }
@@ -39,14 +40,17 @@ struct OfShard {
 pub enum Mark {
     Good,
     Bad,
-    /// 429, 503, or the verdict `throttled`: neither well nor broken.
+    /// 429, or the verdict `throttled`: neither well nor broken.
     TooMuch,
+    /// 503: too much for it, or it is away.
+    Unavailable,
 }
 
 impl Mark {
     /// Of an answer that was judged. A message that is refused for good was handled well.
-    pub fn of(outcome: &Outcome) -> Self {
+    pub fn of(outcome: &Outcome, status: u16) -> Self {
         match outcome {
+            Outcome::Retry { counts: false, .. } if status == 503 => Self::Unavailable,
             Outcome::Retry { counts: false, .. } => Self::TooMuch,
             // What is parked waits until the target is back.
             Outcome::Retry { counts: true, .. } | Outcome::Parked(_) => Self::Bad,
@@ -61,16 +65,29 @@ pub struct Counts {
     pub good: u64,
     pub bad: u64,
     pub too_much: u64,
+    pub unavailable: u64,
     /// Answers that came, and the sum of their times.
     pub answers: u64,
     pub took_us: u64,
 }
 
 impl Counts {
+    /// As breakers count: well, and not.
+    pub fn by_health(&self) -> (u64, u64) {
+        (self.good, self.bad + self.unavailable)
+    }
+
+    /// As throttling counts: all of them, and those that said "too much".
+    pub fn by_load(&self) -> (u64, u64) {
+        let too_much = self.too_much + self.unavailable;
+        (self.good + self.bad + too_much, too_much)
+    }
+
     pub fn add(&mut self, it: &Self) {
         self.good += it.good;
         self.bad += it.bad;
         self.too_much += it.too_much;
+        self.unavailable += it.unavailable;
         self.answers += it.answers;
         self.took_us += it.took_us;
     }
@@ -84,6 +101,7 @@ impl Sub for Counts {
             good: self.good - it.good,
             bad: self.bad - it.bad,
             too_much: self.too_much - it.too_much,
+            unavailable: self.unavailable - it.unavailable,
             answers: self.answers - it.answers,
             took_us: self.took_us - it.took_us,
         }
@@ -146,6 +164,7 @@ impl Stats {
             Mark::Good => bump(&cell.good, 1),
             Mark::Bad => bump(&cell.bad, 1),
             Mark::TooMuch => bump(&cell.too_much, 1),
+            Mark::Unavailable => bump(&cell.unavailable, 1),
         }
     }
 
@@ -156,6 +175,7 @@ impl Stats {
                 good: it.good.load(Relaxed),
                 bad: it.bad.load(Relaxed),
                 too_much: it.too_much.load(Relaxed),
+                unavailable: it.unavailable.load(Relaxed),
                 answers: it.answers.load(Relaxed),
                 took_us: it.took_us.load(Relaxed),
             });
@@ -186,6 +206,30 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::outcome::{Failure, Stage};
+
+    /// S84: 429 is no failure of a server; 503 may be one.
+    #[test]
+    fn what_an_attempt_says_of_its_server() {
+        let failure = || Failure::transient(Stage::Judge, "it said so");
+        let retry = |counts| Outcome::Retry { failure: failure(), after_ms: None, elsewhere: false, counts };
+        let cases = [
+            (Outcome::Done, 200, (1, 0), (1, 0)),
+            (Outcome::Skipped("none".into()), 404, (1, 0), (1, 0)),
+            (Outcome::Dead { code: "no".into(), failure: failure() }, 422, (1, 0), (1, 0)),
+            (Outcome::Deferred(1), 200, (1, 0), (1, 0)),
+            (Outcome::Parked("away".into()), 200, (0, 1), (1, 0)),
+            (retry(true), 500, (0, 1), (1, 0)),
+            (retry(false), 429, (0, 0), (1, 1)),
+            (retry(false), 503, (0, 1), (1, 1)),
+        ];
+        for (outcome, status, health, load) in cases {
+            let stats = Stats::new(2);
+            stats.mark(1, Mark::of(&outcome, status));
+            let counts = stats.counts();
+            assert_eq!((counts.by_health(), counts.by_load()), (health, load), "{outcome:?} {status}");
+        }
+    }
 
     #[test]
     fn shards_are_summed_and_their_latencies_averaged() {
