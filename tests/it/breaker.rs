@@ -1,5 +1,6 @@
 //! Who fails gets nothing for a while, who throttles or is new gets less; and nothing is lost meanwhile.
 
+use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -86,6 +87,32 @@ fn an_open_breaker_sends_nothing() {
         });
         host.stop();
     }
+}
+
+/// S104: the log tells each change, once.
+#[test]
+fn each_change_is_told() {
+    let (case, (service, mended)) = (Case::new(), failing(500));
+    let topic = case.topic("orders", 1);
+    let rule = "break-ms: 100, recover-ms: 100, window-s: 60, min-stats: 20, health-rate: 0.5, per: [app]";
+    let app = service.app(&format!("{AGAIN}\nbreaker: {{{rule}}}"));
+    let (mut host, log) = case.host().reads(&topic, "").app("shop", &app).spawn_heard();
+    case.produce(&topic, numbered("pay", 50));
+    let mut lines = BufReader::new(log).lines().map(Result::unwrap);
+    let mut change = || lines.find(|it| it.contains("a breaker changes its state")).unwrap();
+    let first = change();
+    assert!(first.contains("WARN") && first.contains("\"break\"") && first.contains("shop"), "{first}");
+    mended.store(true, SeqCst);
+    // What was under way may break it again.
+    let mut last = change();
+    while !last.contains("\"normal\"") {
+        let next = change();
+        assert_ne!(last.contains("\"recover\""), next.contains("\"recover\""), "{last}\n{next}");
+        last = next;
+    }
+    case.committed(&topic, &[50]);
+    host.signal("TERM");
+    assert_eq!(host.wait(), Some(0));
 }
 
 /// S103: the break lasts as long as it is told to; what comes back comes back bit by bit.

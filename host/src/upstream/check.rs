@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use super::connection::{self, Body, Sender};
-use super::directory::{Directory, Server};
+use super::directory::Directory;
+use super::server::Server;
 use super::tls::Tls;
 use crate::clock;
 use crate::domain::app::Check;

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use super::SendError;
 use super::alarms::Alarms;
 use super::connection::{self, Body, Http1, Sender};
-use super::directory::Server;
+use super::server::Server;
 use super::tls::Tls;
 use crate::domain::app::Protocol;
 use crate::domain::breaker::Ramp;

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::SendError;
-use super::directory::Server;
+use super::server::Server;
 use super::tls::Tls;
 use crate::domain::app::Protocol;
 

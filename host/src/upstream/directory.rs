@@ -6,30 +6,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::health::{AppAdmission, AppHealth, Health};
-use super::stats::{Counts, Stats};
-use crate::domain::app::{App, Protocol, ServerSource};
+use super::health::{AppAdmission, AppHealth};
+use super::server::Server;
+use super::stats::Counts;
+use crate::domain::app::{App, Breakers, Protocol, ServerSource};
 use crate::domain::breaker::{Rule, Share, State as BreakerState};
-
-/// One server, the same object for as long as its app names it: its counters survive reloads.
-#[derive(Debug)]
-pub struct Server {
-    /// `host:port`, also its id.
-    pub address: Arc<str>,
-    /// `protocol://host:port`.
-    pub uri: Arc<str>,
-    /// What it is called, as requests carry it, and as its certificate has to.
-    pub host_header: http::HeaderValue,
-    pub tls_name: Box<str>,
-    pub host: Box<str>,
-    pub port: u16,
-    pub protocol: Protocol,
-    pub weight: u32,
-    pub zone: String,
-    pub labels: Vec<(String, String)>,
-    pub stats: Stats,
-    pub health: Health,
-}
 
 /// The servers that a selector may choose from, at one moment.
 #[derive(Debug, Default)]
@@ -196,7 +177,8 @@ impl AppServers {
         let app = Arc::clone(&state.app);
         let breakers = app.breaker.as_ref();
         let of_server = breakers.filter(|it| it.per_server).map(|it| &it.rule);
-        let of_app = breakers.filter(|it| it.per_app).map(|it| &it.rule);
+        let count = (state.all.len() + state.named.len()) as u64;
+        let of_app = breakers.filter(|it| it.per_app).map(|it| whole_rule(it, count));
         let (mut all, mut well, mut in_flight) = (Counts::default(), (0, 0), 0);
         for server in state.all.iter().chain(state.named.values()) {
             let (counts, before, changed) = server.health.tick(&server.stats, of_server, now_ms);
@@ -220,7 +202,9 @@ impl AppServers {
         let ended = (&all, in_flight);
         // Those that messages name have nothing to do with each other: one that throttles says nothing of the rest.
         let throttles = !matches!(app.servers, ServerSource::Message { .. });
-        if let Some(changed) = state.health.tick(of_app, (app.adaptive, throttles), now_ms, ended, well) {
+        if let Some(changed) =
+            state.health.tick(of_app.as_ref(), (app.adaptive, throttles), now_ms, ended, well)
+        {
             tell(&app.name, "", changed);
         }
         self.refresh(state, now_ms);
@@ -271,6 +255,13 @@ fn in_service(
     }
 }
 
+/// The rule for an app as a whole. Where its servers have breakers too, one that fails is theirs to find: the app's waits
+/// until each has had enough to be judged by, and as much again, since not all get alike.
+fn whole_rule(breakers: &Breakers, servers: u64) -> Rule {
+    let each = if breakers.per_server { 2 * servers.max(1) } else { 1 };
+    Rule { min_stats: breakers.rule.min_stats.saturating_mul(each), ..breakers.rule }
+}
+
 /// What the breakers of servers let go, the most of them all, and when the first break ends if all are broken.
 fn most_of(servers: &[Arc<Server>], rule: &Rule, now_ms: u64) -> (Share, u64) {
     let share = servers.iter().map(|it| it.health.breaker_share(rule, now_ms)).max();
@@ -285,90 +276,6 @@ fn tell(app: &str, server: &str, state: BreakerState) {
         BreakerState::Break => tracing::warn!(app, server, state = state.as_str(), "{text}"),
         BreakerState::Normal | BreakerState::Recover => {
             tracing::info!(app, server, state = state.as_str(), "{text}");
-        }
-    }
-}
-
-impl Server {
-    fn new(
-        it: &crate::domain::app::Server,
-        protocol: Protocol,
-        (shards, slow_since_ms): (u32, Option<u64>),
-    ) -> Self {
-        let (host, port) = split_address(&it.address, protocol);
-        let name = it.name.as_ref().unwrap_or(&it.address);
-        Self {
-            uri: format!("{}://{}", protocol.as_str(), it.address).into(),
-            tls_name: split_address(name, protocol).0.into(),
-            host_header: http::HeaderValue::from_str(name)
-                .unwrap_or_else(|_| http::HeaderValue::from_static("?")),
-            address: Arc::clone(&it.address),
-            host: host.into(),
-            port,
-            protocol,
-            weight: it.weight,
-            zone: it.zone.clone(),
-            labels: it.labels.clone(),
-            stats: Stats::new(shards),
-            health: Health::new(slow_since_ms),
-        }
-    }
-
-    /// A server that a message itself names.
-    fn named(address: &str, protocol: Protocol, shards: u32) -> Self {
-        let listed = crate::domain::app::Server {
-            address: address.into(),
-            name: None,
-            weight: 1,
-            zone: String::new(),
-            labels: Vec::new(),
-        };
-        Self::new(&listed, protocol, (shards, None))
-    }
-
-    fn is_as(&self, it: &crate::domain::app::Server, protocol: Protocol) -> bool {
-        self.protocol == protocol
-            && self.weight == it.weight
-            && self.zone == it.zone
-            && self.labels == it.labels
-    }
-}
-
-/// `host:port`, `[v6]:port` or a host alone.
-pub fn split_address(address: &str, protocol: Protocol) -> (&str, u16) {
-    let default = if protocol == Protocol::Https { 443 } else { 80 };
-    match address.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') && !port.contains(']') => {
-            (host.trim_start_matches('[').trim_end_matches(']'), port.parse().unwrap_or(default))
-        }
-        Some(_) | None => (address.trim_start_matches('[').trim_end_matches(']'), default),
-    }
-}
-
-impl Stats {
-    fn is_in_service(&self, now_ms: u64) -> bool {
-        self.ejected_until_ms.load(Ordering::Relaxed) <= now_ms
-    }
-
-    /// Out of service after so many failures in a row, for a time that doubles with each time in a row.
-    /// When the time is over one more failure puts it out again at once: it is re-admitted on trial.
-    fn decide(&self, after: u32, first_ms: u64, now_ms: u64) {
-        let until = self.ejected_until_ms.load(Ordering::Relaxed);
-        let failures = self.failures_in_row.load(Ordering::Relaxed);
-        if until > now_ms || after == 0 {
-            return;
-        }
-        if failures == 0 {
-            self.ejections.store(0, Ordering::Relaxed);
-            return;
-        }
-        let trial = self.ejections.load(Ordering::Relaxed) > 0;
-        if failures >= after || trial {
-            let times = self.ejections.fetch_add(1, Ordering::Relaxed).min(6);
-            self.ejected_until_ms.store(now_ms + (first_ms << times), Ordering::Relaxed);
-            self.failures_in_row.store(0, Ordering::Relaxed);
-        } else if until != 0 {
-            self.ejected_until_ms.store(0, Ordering::Relaxed);
         }
     }
 }
@@ -447,46 +354,69 @@ impl Directory {
 mod tests {
     use super::*;
 
-    #[test]
-    fn addresses() {
-        let cases = [
-            ("a:1", Protocol::Http, ("a", 1)),
-            ("a", Protocol::Http, ("a", 80)),
-            ("a", Protocol::Https, ("a", 443)),
-            ("[::1]:8080", Protocol::Http, ("::1", 8080)),
-            ("[::1]", Protocol::Http, ("::1", 80)),
-        ];
-        for (address, protocol, expected) in cases {
-            assert_eq!(split_address(address, protocol), expected, "{address}");
-        }
+    fn app(per_server: bool, per_app: bool) -> Arc<App> {
+        let rule =
+            Rule { break_ms: 1_000, recover_ms: 1_000, window_ms: 9_000, min_stats: 50, health_rate: 0.9 };
+        let server = |address: &str| crate::domain::app::Server {
+            address: address.into(),
+            name: None,
+            weight: 1,
+            zone: String::new(),
+            labels: Vec::new(),
+        };
+        Arc::new(App {
+            name: "shop".into(),
+            protocol: Protocol::Http,
+            path: "/".to_owned(),
+            server_type: String::new(),
+            servers: ServerSource::Listed(vec![server("a:1"), server("b:1")]),
+            selector: "random".into(),
+            on_selector_failure: crate::domain::app::OnSelectorFailure::Builtin,
+            success: crate::domain::outcome::SuccessRule::Any2xx,
+            server_concurrency: 1,
+            response_bytes_max: 1,
+            eject_after: 5,
+            eject_ms: 1,
+            breaker: Some(Breakers { rule, per_server, per_app }),
+            slow_start_ms: 0,
+            check: None,
+            adaptive: false,
+        })
     }
 
-    /// S111: left out after failures, back on trial, out again at the first failure, for twice as long.
+    /// S102: a bad server breaks itself, whatever share of the app's attempts it had; all of them close the app.
     #[test]
-    fn ejection_and_readmission() {
-        let stats = Stats::new(1);
-        let fail = |n: u32| {
-            (0..n).for_each(|_| {
-                stats.begin(0);
-                stats.end(0, 0, false);
-            })
-        };
-        fail(2);
-        stats.decide(3, 1_000, 0);
-        assert!(stats.is_in_service(0));
-        fail(1);
-        stats.decide(3, 1_000, 0);
-        assert!(!stats.is_in_service(999));
-        assert!(stats.is_in_service(1_000));
-        fail(1);
-        stats.decide(3, 1_000, 1_000);
-        assert!(!stats.is_in_service(2_999));
-        assert!(stats.is_in_service(3_000));
-        stats.begin(0);
-        stats.end(0, 5, true);
-        stats.decide(3, 1_000, 3_000);
-        fail(1);
-        stats.decide(3, 1_000, 3_000);
-        assert!(stats.is_in_service(3_000), "a success ends the trial");
+    fn whose_breaker_breaks() {
+        use crate::upstream::Mark;
+        for bad_per_tick in [1, 3, 1_000] {
+            let all = Directory::new(1);
+            all.apply(&[app(true, true)], 0);
+            let shop = all.app("shop").unwrap();
+            let servers = shop.all();
+            let mut now_ms = 0;
+            let mut run = |marks: [Mark; 2]| {
+                for _ in 0..100 {
+                    now_ms += 10;
+                    for (server, mark) in servers.iter().zip(marks) {
+                        (0..bad_per_tick).for_each(|_| server.stats.mark(0, mark));
+                    }
+                    all.tick(now_ms);
+                    if shop.in_service().servers.len() == 1 {
+                        break;
+                    }
+                }
+            };
+            run([Mark::Bad, Mark::Good]);
+            let states: Vec<_> = shop.breakers().iter().map(|it| it.state).collect();
+            assert_eq!(states, [BreakerState::Normal, BreakerState::Break, BreakerState::Normal]);
+            assert_eq!(shop.admission.breaker.share(), Share::FULL);
+            (0..200).for_each(|_| servers[1].stats.mark(0, Mark::Bad));
+            all.tick(1_000);
+            assert_eq!(shop.admission.breaker.share(), Share::NONE);
+            assert!(shop.is_broken(1_000));
+            // An app that is removed keeps nobody waiting.
+            all.apply(&[], 1_000);
+            assert_eq!(shop.admission.breaker.share(), Share::FULL);
+        }
     }
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::join_all;
 
-use super::directory::{Directory, split_address};
+use super::directory::Directory;
+use super::server::split_address;
 use crate::clock;
 use crate::domain::app::{App, Protocol, Server, ServerSource};
 

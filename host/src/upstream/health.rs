@@ -80,6 +80,34 @@ impl Admission {
     }
 }
 
+impl Stats {
+    pub(super) fn is_in_service(&self, now_ms: u64) -> bool {
+        self.ejected_until_ms.load(Relaxed) <= now_ms
+    }
+
+    /// Out of service after so many failures in a row, for a time that doubles with each time in a row.
+    /// When the time is over one more failure puts it out again at once: it is re-admitted on trial.
+    pub(super) fn decide(&self, after: u32, first_ms: u64, now_ms: u64) {
+        let until = self.ejected_until_ms.load(Relaxed);
+        let failures = self.failures_in_row.load(Relaxed);
+        if until > now_ms || after == 0 {
+            return;
+        }
+        if failures == 0 {
+            self.ejections.store(0, Relaxed);
+            return;
+        }
+        let trial = self.ejections.load(Relaxed) > 0;
+        if failures >= after || trial {
+            let times = self.ejections.fetch_add(1, Relaxed).min(6);
+            self.ejected_until_ms.store(now_ms + (first_ms << times), Relaxed);
+            self.failures_in_row.store(0, Relaxed);
+        } else if until != 0 {
+            self.ejected_until_ms.store(0, Relaxed);
+        }
+    }
+}
+
 /// A server's health. The lock is taken by the tick, by checks and by reports, never for a message.
 #[derive(Debug)]
 pub struct Health {
@@ -384,5 +412,34 @@ mod tests {
         assert_eq!(app.throttle(|| now_ns), None);
         assert_eq!(app.throttle(|| now_ns), Some(interval_ns));
         assert_eq!(app.throttle(|| now_ns + interval_ns), None);
+    }
+
+    /// S111: left out after failures, back on trial, out again at the first failure, for twice as long.
+    #[test]
+    fn ejection_and_readmission() {
+        let stats = Stats::new(1);
+        let fail = |n: u32| {
+            (0..n).for_each(|_| {
+                stats.begin(0);
+                stats.end(0, 0, false);
+            })
+        };
+        fail(2);
+        stats.decide(3, 1_000, 0);
+        assert!(stats.is_in_service(0));
+        fail(1);
+        stats.decide(3, 1_000, 0);
+        assert!(!stats.is_in_service(999));
+        assert!(stats.is_in_service(1_000));
+        fail(1);
+        stats.decide(3, 1_000, 1_000);
+        assert!(!stats.is_in_service(2_999));
+        assert!(stats.is_in_service(3_000));
+        stats.begin(0);
+        stats.end(0, 5, true);
+        stats.decide(3, 1_000, 3_000);
+        fail(1);
+        stats.decide(3, 1_000, 3_000);
+        assert!(stats.is_in_service(3_000), "a success ends the trial");
     }
 }

@@ -14,14 +14,16 @@ mod connection;
 mod directory;
 mod discover;
 mod health;
+mod server;
 mod stats;
 mod tls;
 
 pub use check::Checks;
 pub use client::{Client, Places, Sent, Target};
-pub use directory::{AppServers, BreakerReport, Directory, InService, Server};
+pub use directory::{AppServers, BreakerReport, Directory, InService};
 pub use discover::Discovery;
 pub use health::{Admission, AppAdmission};
+pub use server::Server;
 pub use stats::{Mark, Stats};
 pub use tls::Tls;
 
