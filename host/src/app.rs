@@ -26,6 +26,7 @@ use crate::kafka::topics::Topics;
 use crate::kafka::{self, ClientSettings};
 use crate::metrics::Counters;
 use crate::outbox::Outbox;
+use crate::outbox::rungs::Rungs;
 use crate::plugin::{Aside, Engine};
 use crate::shard::appetite::Appetite;
 use crate::shard::live::Live;
@@ -79,10 +80,9 @@ impl App {
         let (compiled, live) = first_live(&engine, &desired, &roster, &followed)?;
         let compiled = Arc::new(std::sync::Mutex::new(compiled));
         runtime.block_on(side_topics::make(&topics, &desired.side_topics)).map_err(anyhow::Error::msg)?;
-        let outbox = Outbox::start(&parts.client, &ProducerSettings::default()).context("the producer")?;
+        let (outbox, rungs) = writers(&parts.client, &topics)?;
         let directory = Directory::new(parts.shards);
-        directory.apply(&desired.apps, clock::now_ms());
-        find_servers(&runtime, &directory);
+        find_servers(&runtime, &directory, &desired);
         let counters = Arc::new(Counters::new(engine.metrics().clone()));
         let (live, live_seen) = watch::channel(Arc::new(live));
         let tls = Tls::new(parts.roots.as_deref()).map_err(anyhow::Error::msg).context("`services.roots`")?;
@@ -95,6 +95,7 @@ impl App {
                 lanes: Arc::new(LaneTable::new(parts.shards as usize)),
                 directory: directory.clone(),
                 outbox: outbox.clone(),
+                rungs,
                 tls,
                 counters: Arc::clone(&counters),
                 common: Arc::default(),
@@ -181,6 +182,13 @@ fn reach(client: &ClientSettings) -> anyhow::Result<Topics> {
     Ok(topics)
 }
 
+/// What messages are written by.
+fn writers(client: &ClientSettings, topics: &Topics) -> anyhow::Result<(Outbox, Rungs)> {
+    let outbox = Outbox::start(client, &ProducerSettings::default()).context("the producer")?;
+    let rungs = Rungs::start(topics.clone(), outbox.clone()).context("the thread that makes rungs")?;
+    Ok((outbox, rungs))
+}
+
 fn control_runtime() -> anyhow::Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).thread_name("control").enable_all().build().context("the control runtime")
@@ -195,6 +203,7 @@ fn start_planes(parts: &Parts, shared: shard::Shared) -> anyhow::Result<(Vec<Sha
         slots: Arc::new(LaneSlots::default()),
         shards: shards.iter().map(|it| it.input.clone()).collect(),
         appetite: shared.appetite,
+        rungs: shared.rungs,
     };
     let groups = Groups::new(parts.client.clone(), intake, shared.boxes);
     Ok((shards, Arc::new(groups)))
@@ -202,7 +211,8 @@ fn start_planes(parts: &Parts, shared: shard::Shared) -> anyhow::Result<(Vec<Sha
 
 /// Looks for servers once before the first message, which would lose an attempt where there are none yet; then on.
 /// Decides on their health.
-fn find_servers(runtime: &Runtime, directory: &Directory) {
+fn find_servers(runtime: &Runtime, directory: &Directory, desired: &Desired) {
+    directory.apply(&desired.apps, clock::now_ms());
     let mut discovery = Discovery::new(directory.clone());
     runtime.block_on(discovery.look());
     runtime.spawn(discovery.run());

@@ -32,6 +32,7 @@ mod gaps;
 mod gateway;
 mod harness;
 mod kill;
+mod ladder;
 mod limits;
 mod order;
 mod plugins;

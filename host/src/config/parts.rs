@@ -100,6 +100,10 @@ impl Group {
             },
             dead_topic: self.dead_topic().into(),
             park_topic: self.park_topic().into(),
+            ladder: live::Ladder {
+                replication: self.ladder.replication.map_or(-1, |it| it.get() as i32),
+                create: self.ladder.create,
+            },
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod app;
 pub mod exchange;
 pub mod hash;
 pub mod headers;
+pub mod ladder;
 pub mod ledger;
 pub mod limiter;
 pub mod message;

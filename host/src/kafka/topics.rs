@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -45,6 +45,18 @@ impl Topics {
         match answers.into_iter().next() {
             None | Some(Ok(_)) => Ok(true),
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
+            Some(Err((_, code))) => Err(Error::request(doing(), &rdkafka::error::KafkaError::AdminOp(code))),
+        }
+    }
+
+    /// Gives a topic more partitions, so many in all.
+    pub async fn widen(&self, topic: &str, partitions: i32) -> Result<(), Error> {
+        let doing = || format!("giving topic {topic} {partitions} partitions");
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+        let wanted = NewPartitions::new(topic, usize::try_from(partitions).unwrap_or(1));
+        let answers = self.client.create_partitions([&wanted], &options).await;
+        match answers.map_err(|it| Error::request(doing(), &it))?.into_iter().next() {
+            None | Some(Ok(_)) => Ok(()),
             Some(Err((_, code))) => Err(Error::request(doing(), &rdkafka::error::KafkaError::AdminOp(code))),
         }
     }

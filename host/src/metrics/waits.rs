@@ -18,9 +18,11 @@ pub enum Wait {
     Pause,
     /// For a record that has to be written.
     Write,
+    /// For the time that it is due, so soon that it is not put on a rung.
+    Due,
 }
 
-const ALL: [(Wait, &str); 7] = [
+const ALL: [(Wait, &str); 8] = [
     (Wait::Order, "order"),
     (Wait::Concurrency, "concurrency"),
     (Wait::Rate, "rate"),
@@ -28,6 +30,7 @@ const ALL: [(Wait, &str); 7] = [
     (Wait::Aside, "aside"),
     (Wait::Pause, "pause"),
     (Wait::Write, "write"),
+    (Wait::Due, "due"),
 ];
 
 /// Changed where somebody waits, which is never on the straight way of a message.
@@ -75,7 +78,7 @@ mod tests {
             waits.change(*wait, at as i64);
         }
         let server = waits.begin(Wait::Server);
-        assert_eq!(waits.levels().map(|it| it.1).collect::<Vec<_>>(), [0, 1, 2, 4, 4, 5, 6]);
+        assert_eq!(waits.levels().map(|it| it.1).collect::<Vec<_>>(), [0, 1, 2, 4, 4, 5, 6, 7]);
         drop(server);
         assert_eq!(waits.levels().nth(3), Some(("server", 3)));
     }

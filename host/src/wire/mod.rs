@@ -27,6 +27,7 @@ pub mod events_out;
 mod json;
 pub mod native;
 pub mod receipts;
+pub mod rung;
 #[cfg(test)]
 mod samples;
 pub mod task;
