@@ -2,6 +2,7 @@
 //! `now` is an argument. Everything above may import this, it imports nothing.
 
 pub mod app;
+pub mod dead;
 pub mod exchange;
 pub mod hash;
 pub mod headers;

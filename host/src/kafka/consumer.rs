@@ -473,7 +473,7 @@ fn timestamp(message: *const sys::rd_kafka_message_t) -> Option<i64> {
 }
 
 /// Fills `block` with the message's headers.
-fn read_headers(message: *const sys::rd_kafka_message_t, block: &mut Vec<u8>) {
+pub(super) fn read_headers(message: *const sys::rd_kafka_message_t, block: &mut Vec<u8>) {
     block.clear();
     let mut list = ptr::null_mut();
     // SAFETY: the message lives, and its headers with it.

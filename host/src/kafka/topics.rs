@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::{ClientSettings, Error};
 
@@ -77,6 +80,29 @@ impl Topics {
             }
         }
         Ok(deleted)
+    }
+
+    /// Deletes what lies before these offsets, for each partition; Kafka deletes nowhere else. The first offset that
+    /// is held afterwards, or why not.
+    pub async fn delete_before(
+        &self,
+        topic: &str,
+        offsets: &[(i32, i64)],
+    ) -> Result<Vec<(i32, Result<i64, String>)>, Error> {
+        let failed = |it: KafkaError| Error::request(format!("deleting from topic {topic}"), &it);
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (partition, offset) in offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).map_err(failed)?;
+        }
+        let wait = Some(Duration::from_secs(30));
+        let options = AdminOptions::new().operation_timeout(wait).request_timeout(wait);
+        let done = self.client.delete_records(&list, &options).await.map_err(failed)?;
+        let first = |it: &TopicPartitionListElem<'_>| match (it.error(), it.offset()) {
+            (Err(error), _) => Err(error.to_string()),
+            (Ok(()), Offset::Offset(offset)) => Ok(offset),
+            (Ok(()), other) => Err(format!("the cluster answers {other:?}")),
+        };
+        Ok(done.elements().iter().map(|it| (it.partition(), first(it))).collect())
     }
 
     /// The names of all topics that begin so. Blocks.
