@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::control::{
     self, Compiled, Control, Desired, Groups, Keeper, KeeperParts, Marks, Roster, ledger, side_topics,
 };
+use crate::dlq::{Dlq, Way, reentry};
 use crate::intake::{self, LaneSlots};
 use crate::kafka::producer::ProducerSettings;
 use crate::kafka::topics::Topics;
@@ -135,7 +136,10 @@ impl App {
         };
         runtime.spawn(Keeper::new(parts_of_keeper).run());
         doors.start_gateway(parts.config.gateway_door(), outbox.clone(), counters)?;
-        doors.ready(control.clone());
+        let runtime_of_dlq = runtime.handle().clone();
+        let way =
+            Way { outbox: outbox.clone(), re_entry: Arc::new(reentry::Closed), runtime: runtime_of_dlq };
+        doors.ready(control.clone(), Dlq::new(&parts.client).context("the dead letters")?, way);
         // Set once; from now on a reload changes them.
         let _ = parts.doors.set(Arc::clone(&doors));
         Ok(Self { control, signals, doors, runtime, outbox, groups, shards })

@@ -4,6 +4,7 @@
 //! - [`deliver`]: what a service gets for a record, exactly
 //! - [`order`]: who waits for whom, and who does not
 //! - [`dead`]: what cannot be delivered, and where it goes
+//! - [`dead_letters`]: listed, looked at, sent again, deleted
 //! - [`retry`]: which answers are failures, and what follows
 //! - [`limits`]: rates, concurrency, windows, budgets
 //! - [`upstream`]: which server gets a message, by which connection
@@ -27,6 +28,7 @@
 mod admin;
 mod config;
 mod dead;
+mod dead_letters;
 mod deliver;
 mod gaps;
 mod gateway;

@@ -6,9 +6,6 @@
 use super::headers::Headers;
 use super::record::Record;
 
-/// How often a message was sent again by an operator: of its own headers, so that it outlives another death.
-pub const REDRIVEN: &str = "drover-redriven";
-
 /// The header that drover's begin with.
 const FIRST: &[u8] = b"drover-origin-topic";
 
@@ -52,14 +49,14 @@ pub struct DeadLetter {
     /// How often it was sent again before.
     pub redriven: u32,
     /// Length of the record's own headers, in bytes of the block.
-    own: usize,
+    pub own: usize,
 }
 
 impl DeadLetter {
     /// None where the record is no dead letter: somebody else wrote it.
     pub fn read(record: &Record) -> Option<Self> {
         let own = own_length(record.headers())?;
-        let (before, ours) = record.headers().split_at(own);
+        let ours = &record.headers()[own..];
         let mut letter = Self { partition: record.partition, offset: record.offset, own, ..Self::default() };
         let mut has_place = [false; 3];
         for header in Headers::new(ours) {
@@ -83,14 +80,11 @@ impl DeadLetter {
                 name => letter.take(name, text),
             }
         }
-        let redriven = Headers::new(before).filter(|it| it.name == REDRIVEN.as_bytes()).last();
-        let count = redriven.and_then(|it| std::str::from_utf8(it.value?).ok()?.parse().ok());
-        letter.redriven = count.unwrap_or(0);
         has_place.iter().all(|it| *it).then_some(letter)
     }
 
     fn take(&mut self, name: &[u8], text: String) {
-        let number = || text.parse().ok();
+        let number = || text.parse::<u64>().ok();
         match name {
             b"drover-origin-command" => self.command = Some(text),
             b"drover-origin-log-id" => self.log_id = Some(text),
@@ -104,6 +98,7 @@ impl DeadLetter {
             b"drover-first-seen-ms" => self.first_seen_ms = number().unwrap_or(0),
             b"drover-ended-ms" => self.ended_ms = number().unwrap_or(0),
             b"drover-due-ms" => self.due_ms = number(),
+            b"drover-redriven" => self.redriven = text.parse().unwrap_or(0),
             b"drover-truncated-from-bytes" => self.truncated_from = number(),
             b"drover-headers-left-out-bytes" => self.headers_left_out = number(),
             b"drover-key-left-out-bytes" => self.key_left_out = number(),
@@ -244,13 +239,18 @@ mod tests {
     #[test]
     fn a_letter_says_all_that_is_known() {
         let it = letter();
-        let origin =
-            Origin { topic: "orders".into(), partition: 3, offset: 42, timestamp_ms: Some(1234) };
+        let origin = Origin { topic: "orders".into(), partition: 3, offset: 42, timestamp_ms: Some(1234) };
         let text = |it: &str| Some(it.to_owned());
         assert_eq!((it.partition, it.offset, it.place(), it.origin.clone()), (1, 17, "1:17".into(), origin));
-        assert_eq!((it.command.clone(), it.log_id.clone(), it.route.clone()), (text("pay"), text("log-1"), text("shop/pay")));
+        assert_eq!(
+            (it.command.clone(), it.log_id.clone(), it.route.clone()),
+            (text("pay"), text("log-1"), text("shop/pay"))
+        );
         assert_eq!((it.plugin.clone(), it.first_reason.clone()), (text("forward@abc"), text("status 500")));
-        assert_eq!((&*it.group, &*it.stage, &*it.code, &*it.reason), ("g", "judge", "attempts", "five attempts"));
+        assert_eq!(
+            (&*it.group, &*it.stage, &*it.code, &*it.reason),
+            ("g", "judge", "attempts", "five attempts")
+        );
         assert_eq!((it.attempts, it.first_seen_ms, it.ended_ms, it.due_ms), (5, 900, 1000, None));
         assert_eq!((it.redriven, it.is_whole()), (0, true));
     }
@@ -264,11 +264,11 @@ mod tests {
             ("drover-origin-partition", "no number"),
             ("drover-route", "forged/route"),
             ("drover-key-left-out-bytes", "9"),
-            ("drover-redriven", "1"),
-            ("drover-redriven", "2"),
+            ("drover-redriven", "7"),
         ];
         let ours: Vec<_> = LETTER.iter().copied().filter(|it| it.0 != "drover-route").collect();
-        let record = record(&[&forged[..], &ours].concat());
+        let record =
+            record(&[&forged[..], &ours, &[("drover-redriven", "1"), ("drover-redriven", "2")]].concat());
         let it = DeadLetter::read(&record).unwrap();
         assert_eq!((&*it.origin.topic, &it.route, it.is_whole()), ("orders", &None, true));
         assert_eq!(it.redriven, 2);
@@ -280,7 +280,8 @@ mod tests {
     fn what_is_no_dead_letter() {
         let without = |name: &str| LETTER.iter().copied().filter(|it| it.0 != name).collect::<Vec<_>>();
         assert_eq!(DeadLetter::read(&record(&[])), None);
-        for name in ["drover-origin-topic", "drover-origin-partition", "drover-origin-offset", "drover-group"] {
+        for name in ["drover-origin-topic", "drover-origin-partition", "drover-origin-offset", "drover-group"]
+        {
             assert_eq!(DeadLetter::read(&record(&without(name))), None, "{name}");
         }
         let more = [LETTER, &[("drover-origin-offset", "x")]].concat();
@@ -289,7 +290,9 @@ mod tests {
 
     #[test]
     fn what_is_cut_is_not_whole() {
-        for name in ["drover-truncated-from-bytes", "drover-headers-left-out-bytes", "drover-key-left-out-bytes"] {
+        for name in
+            ["drover-truncated-from-bytes", "drover-headers-left-out-bytes", "drover-key-left-out-bytes"]
+        {
             let it = DeadLetter::read(&record(&[LETTER, &[(name, "70000")]].concat())).unwrap();
             assert!(!it.is_whole(), "{name}");
         }
@@ -328,7 +331,8 @@ mod tests {
             assert!(!bad.matches(&letter(), Some(b"k")), "{bad:?}");
             assert_eq!(bad.is_all(), bad.group.is_some(), "{bad:?}");
         }
-        let both = Filter { stage: Some("judge".into()), command: Some("refund".into()), ..Filter::default() };
+        let both =
+            Filter { stage: Some("judge".into()), command: Some("refund".into()), ..Filter::default() };
         assert!(!both.matches(&letter(), None), "all that is given has to agree");
         let keyed = Filter { key: Some(Vec::new()), ..Filter::default() };
         assert!(!keyed.matches(&letter(), None), "no key is not an empty key");

@@ -43,7 +43,12 @@ const AHEAD_KIB: &str = "8192";
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Scan {
-    pub fn start(client: &ClientSettings, topic: &str, spans: &[Span], within: Duration) -> Result<Self, Error> {
+    pub fn start(
+        client: &ClientSettings,
+        topic: &str,
+        spans: &[Span],
+        within: Duration,
+    ) -> Result<Self, Error> {
         let mut config = client.config();
         // Demanded by librdkafka for an assignment; nothing is joined or committed under it.
         config.set("group.id", "drover-reader");
@@ -124,7 +129,11 @@ impl Scan {
             Some(trouble) => format!("its time is over; the last trouble was: {trouble}"),
             None => "its time is over".to_owned(),
         };
-        Error::Request { doing: format!("reading {}[{}]", self.topic, span.partition), detail, transient: true }
+        Error::Request {
+            doing: format!("reading {}[{}]", self.topic, span.partition),
+            detail,
+            transient: true,
+        }
     }
 }
 

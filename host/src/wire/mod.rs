@@ -31,7 +31,7 @@ pub mod rung;
 #[cfg(test)]
 mod samples;
 pub mod task;
-mod time;
+pub mod time;
 
 use bytes::Bytes;
 
