@@ -41,15 +41,19 @@ fn line(out: &mut dyn Write, cells: [&str; 8]) -> Result<()> {
 
 pub fn foot(out: &mut dyn Write, place: &Place, listing: &Listing) -> Result<()> {
     let Listing { shown, more, others } = *listing;
-    let of = format!("dead letters of group {} in {}", place.group, place.topic);
+    let of = format!("of group {} in {}", place.group, place.topic);
+    let letters = |count| counted(count, "dead letter");
     match more {
-        0 => writeln!(out, "{shown} {of}")?,
-        _ => {
-            writeln!(out, "{shown} of {} {of}; {more} more: raise --limit, or narrow it down", shown + more)?
-        }
+        0 => writeln!(out, "{} {of}", letters(shown))?,
+        _ => writeln!(
+            out,
+            "{shown} of {} {of}; {more} more: raise --limit, or narrow it down",
+            letters(shown + more)
+        )?,
     }
     if 0 < others {
-        writeln!(out, "{others} records there are no dead letters of this group")?;
+        let is = if others == 1 { "is no dead letter" } else { "are no dead letters" };
+        writeln!(out, "{} there {is} of this group", counted(others, "record"))?;
     }
     Ok(())
 }
@@ -91,27 +95,32 @@ pub fn letter(out: &mut dyn Write, it: &Letter<'_>) -> Result<()> {
 
 pub fn purge(out: &mut dyn Write, place: &Place, cuts: &[Cut], done: Option<&[Purged]>) -> Result<()> {
     let topic = &place.topic;
-    let verb = if done.is_some() { "to delete" } else { "would be deleted" };
+    let verb = if done.is_some() { "told to go" } else { "to be deleted" };
     for cut in cuts {
-        let others =
-            if 0 < cut.others { format!(" and {} other records", cut.others) } else { String::new() };
+        let others = if 0 < cut.others {
+            format!(" and {}", counted(cut.others, "other record"))
+        } else {
+            String::new()
+        };
         writeln!(
             out,
-            "{topic}[{}]: {} letters{others} {verb}, before offset {}",
-            cut.partition, cut.letters, cut.before
+            "{topic}[{}]: {}{others} {verb}, before offset {}",
+            cut.partition,
+            counted(cut.letters, "letter"),
+            cut.before
         )?;
         if 0 < cut.behind {
             let behind = cut.behind;
             writeln!(
                 out,
-                "{topic}[{}]: {behind} that are old enough stand behind younger ones and stay",
+                "{topic}[{}]: {behind} old enough, but behind a younger one: that stays",
                 cut.partition
             )?;
         }
     }
-    let letters: u64 = cuts.iter().map(|it| it.letters).sum();
+    let letters = counted(cuts.iter().map(|it| it.letters).sum(), "letter");
     let Some(done) = done else {
-        return writeln!(out, "{letters} letters would be deleted; nothing was done: --yes does it");
+        return writeln!(out, "would delete {letters}; nothing was done: --yes does it");
     };
     for it in done {
         match (&it.error, it.first) {
@@ -123,50 +132,51 @@ pub fn purge(out: &mut dyn Write, place: &Place, cuts: &[Cut], done: Option<&[Pu
     }
     let failed = done.iter().filter(|it| it.error.is_some()).count();
     match failed {
-        0 => writeln!(out, "{letters} letters were deleted"),
+        0 => writeln!(out, "deleted {letters}"),
         _ => writeln!(
             out,
-            "{failed} partitions could not be purged: their errors say why; run it again when that is mended"
+            "not done in {}: the errors say why; run it again when that is mended",
+            counted(failed as u64, "partition")
         ),
     }
 }
 
 pub fn redrive(out: &mut dyn Write, place: &Place, wish: &Redrive, it: &Redriven, done: bool) -> Result<()> {
     let topic = &place.topic;
-    let verb = if done { "sent again" } else { "would be sent again" };
+    let verb = if done { "sent again" } else { "to be sent again" };
     for (partition, part) in &it.partitions {
         let (letters, first, last, next) = (part.letters, part.first, part.last, part.next);
-        write!(out, "{topic}[{partition}]: {letters} letters {verb}, offsets {first} to {last}")?;
+        write!(
+            out,
+            "{topic}[{partition}]: {} {verb}, offsets {first} to {last}",
+            counted(letters, "letter")
+        )?;
         match done {
             true => writeln!(out, "; go on with --partition {partition} --from-offset {next}")?,
             false => writeln!(out)?,
         }
     }
     let looped = format!(
-        "were sent again {} times already: mend what kills them, or raise --max-redrives",
+        "sent again {} times already: mend what kills it, or raise --max-redrives",
         wish.max_redrives
     );
     left(out, &it.looped, &looped)?;
-    left(
-        out,
-        &it.cut,
-        "are not whole: send the original again from its topic, `dlq show` says where it stands",
-    )?;
+    left(out, &it.cut, "not whole: send the original again from its topic, `dlq show` says where it stands")?;
     if let Some(stopped) = &it.stopped {
         writeln!(out, "ended early: {stopped}")?;
     }
     if done {
         writeln!(
             out,
-            "{} letters were sent again; they stay in {topic}, and running this again sends them again",
-            it.letters
+            "sent {} again; letters stay in {topic}, and running this again sends them again",
+            counted(it.letters, "letter")
         )
     } else {
         let seconds = it.letters.div_ceil(u64::from(wish.rate));
         writeln!(
             out,
-            "{} letters would be sent again, in about {seconds} s; nothing was done: --yes does it",
-            it.letters
+            "would send {} again, in about {seconds} s; nothing was done: --yes does it",
+            counted(it.letters, "letter")
         )
     }
 }
@@ -176,7 +186,7 @@ fn left(out: &mut dyn Write, left: &Left, why: &str) -> Result<()> {
         return Ok(());
     }
     let more = if (left.first.len() as u64) < left.letters { ", …" } else { "" };
-    writeln!(out, "{} left: they {why} ({}{more})", left.letters, left.first.join(", "))
+    writeln!(out, "{} left out, {why} ({}{more})", left.letters, left.first.join(", "))
 }
 
 fn bytes(it: Option<&Bytes>) -> String {
@@ -185,6 +195,10 @@ fn bytes(it: Option<&Bytes>) -> String {
         Some(Bytes::Text(text)) => plain(text),
         Some(Bytes::Hex(text)) => format!("0x{text}"),
     }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Control characters written out, as `\n` or `\u{1b}`.
