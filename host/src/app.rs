@@ -136,10 +136,7 @@ impl App {
         };
         runtime.spawn(Keeper::new(parts_of_keeper).run());
         doors.start_gateway(parts.config.gateway_door(), outbox.clone(), counters)?;
-        let runtime_of_dlq = runtime.handle().clone();
-        let way =
-            Way { outbox: outbox.clone(), re_entry: Arc::new(reentry::Closed), runtime: runtime_of_dlq };
-        doors.ready(control.clone(), Dlq::new(&parts.client).context("the dead letters")?, way);
+        doors.ready(control.clone(), dead_letters(&parts.client, &outbox, &runtime)?);
         // Set once; from now on a reload changes them.
         let _ = parts.doors.set(Arc::clone(&doors));
         Ok(Self { control, signals, doors, runtime, outbox, groups, shards })
@@ -191,6 +188,13 @@ fn writers(client: &ClientSettings, topics: &Topics) -> anyhow::Result<(Outbox, 
     let outbox = Outbox::start(client, &ProducerSettings::default()).context("the producer")?;
     let rungs = Rungs::start(topics.clone(), outbox.clone()).context("the thread that makes rungs")?;
     Ok((outbox, rungs))
+}
+
+/// What the operators' door works with at the dead letters.
+fn dead_letters(client: &ClientSettings, outbox: &Outbox, runtime: &Runtime) -> anyhow::Result<(Dlq, Way)> {
+    let (outbox, runtime) = (outbox.clone(), runtime.handle().clone());
+    let way = Way { outbox, re_entry: Arc::new(reentry::Closed), runtime };
+    Ok((Dlq::new(client).context("the dead letters")?, way))
 }
 
 fn control_runtime() -> anyhow::Result<Runtime> {

@@ -14,6 +14,8 @@ use drover::domain::record::Record;
 use drover::kafka::ClientSettings;
 use drover::kafka::producer::ProducerSettings;
 use drover::outbox::Outbox;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::{Value, json};
 
 use crate::harness::http::{get, post_json};
@@ -66,7 +68,7 @@ fn dlq(host: &Host, words: &str) -> (bool, String) {
 
 /// `partition:offset` of what `ls --json` lists.
 fn listed(host: &Host, words: &str) -> Vec<String> {
-    let (good, said) = dlq(host, &format!("ls --json {words}").trim_end().to_owned());
+    let (good, said) = dlq(host, format!("ls --json {words}").trim_end());
     assert!(good, "{said}");
     let place = |line: &str| {
         let it: Value = serde_json::from_str(line).unwrap();
@@ -333,6 +335,40 @@ fn the_door_asks_for_the_token() {
     for path in ["purge", "redrive"] {
         assert_eq!(post_json(host.admin(), &format!("/v1/dead-letters/{path}"), "{}").status, 401);
     }
+    host.stop();
+}
+
+/// S88: records of a transaction that was aborted are none, and one that is open holds nothing up.
+#[test]
+fn only_what_is_committed_is_read() {
+    let case = Case::new();
+    let host = running(&case, [letter(&case, "pay", 0)]);
+    let topic = case.dead_topic();
+    let writer = |id: &str| -> BaseProducer {
+        let writer: BaseProducer =
+            case.kafka.config().set("transactional.id", case.named(id)).create().unwrap();
+        writer.init_transactions(Duration::from_secs(30)).unwrap();
+        writer.begin_transaction().unwrap();
+        let it = letter(&case, "pay", 1);
+        let headers = it
+            .headers
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: value.as_ref() }));
+        let record: BaseRecord<'_, [u8], [u8]> =
+            BaseRecord::to(&topic).partition(0).payload(&b"in"[..]).headers(headers);
+        writer.send(record).map_err(|it| it.0).unwrap();
+        writer.flush(Duration::from_secs(30)).unwrap();
+        writer
+    };
+    writer("aborted").abort_transaction(Duration::from_secs(30)).unwrap();
+    case.produce(&topic, [letter(&case, "pay", 2)]);
+    let open = writer("open");
+    case.produce(&topic, [letter(&case, "pay", 3)]);
+    assert_eq!(listed(&host, ""), ["0:0", "0:3"]);
+    let (good, said) = dlq(&host, "purge --before all --yes");
+    assert!(good && said.ends_with("deleted 2 letters\n"), "{said}");
+    open.commit_transaction(Duration::from_secs(30)).unwrap();
+    assert_eq!(listed(&host, ""), ["0:4", "0:5"], "what was not seen was not deleted");
     host.stop();
 }
 

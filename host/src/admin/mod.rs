@@ -85,7 +85,7 @@ impl Admin {
     }
 
     /// All parts run: from now on there is something to tell and to change.
-    pub fn ready(&self, control: Control, dlq: Dlq, way: Way) {
+    pub fn ready(&self, control: Control, (dlq, way): (Dlq, Way)) {
         // It becomes ready once.
         let _ = self.inner.dead.set(dead::Dead { dlq, way });
         let _ = self.inner.control.set(control);

@@ -34,7 +34,7 @@ enum Command {
     /// Run a host against a Kafka cluster, until it is told to stop.
     Run(run::Run),
     /// List, look at, send again and delete a group's dead letters.
-    Dlq(dlq::DlqArgs),
+    Dlq(Box<dlq::DlqArgs>),
     /// Measure this machine: drover beside bare loops of the same client libraries.
     Bench(bench::Bench),
     #[command(flatten)]

@@ -91,7 +91,7 @@ impl Dlq {
     ) -> Result<Listing, Error> {
         let mut listing = Listing::default();
         let (mut walk, filter) = self.walk(place, filter, within)?;
-        while let Some(record) = walk.next()? {
+        while let Some(record) = walk.next_record()? {
             match read(record, place) {
                 Err(_) => listing.others += 1,
                 Ok(it) if !filter.matches(&it.letter, it.record.key()) => {}
@@ -126,7 +126,7 @@ impl Dlq {
             return Err(Error::Missing(format!("{topic}[{partition}] has no offset {offset}: {text}")));
         }
         let span = Span { partition, from: offset, end: offset + 1 };
-        let record = Scan::start(&self.client, topic, &[span], within)?.next()?;
+        let record = Scan::start(&self.client, topic, &[span], within)?.next_record()?;
         let missing = || Error::Missing(format!("{topic}[{partition}] holds no record at {offset} any more"));
         let record = record.filter(|it| it.offset == offset).ok_or_else(missing)?;
         let letter = DeadLetter::read(&record).ok_or_else(|| {

@@ -111,7 +111,7 @@ impl Dlq {
         let (mut walk, _) = self.walk(place, &reach, within)?;
         let filter = Filter { group: Some(place.group.clone()), ..wish.filter.clone() };
         let mut fronts: BTreeMap<i32, Front> = BTreeMap::new();
-        while let Some(record) = walk.next()? {
+        while let Some(record) = walk.next_record()? {
             let front = fronts.entry(record.partition).or_default();
             front.cut.partition = record.partition;
             let (offset, timestamp_ms) = (record.offset, record.timestamp_ms);

@@ -93,7 +93,7 @@ impl Dlq {
         let (mut walk, filter) = self.walk(place, &wish.filter, within)?;
         let mut run = Run::new(wish, way);
         loop {
-            let record = match walk.next() {
+            let record = match walk.next_record() {
                 Ok(Some(record)) => record,
                 Ok(None) => break,
                 Err(error) if run.report.letters == 0 || way.is_none() => return Err(error.into()),

@@ -34,6 +34,9 @@ pub struct Selection {
     pub letter: Option<String>,
 }
 
+/// Parts of a query that are not of a selection, by their names.
+type Others<'a> = Vec<(&'a str, String)>;
+
 impl Selection {
     pub fn filter(&self, now_ms: u64) -> Result<Filter, Error> {
         let time = |name: &str, text: &Option<String>| {
@@ -71,7 +74,7 @@ impl Selection {
     }
 
     /// As a query says it: `command=pay&from-offset=3`. What is not of a selection comes back as it is.
-    pub fn of_query<'a>(query: &str, others: &[&'a str]) -> Result<(Self, Vec<(&'a str, String)>), Error> {
+    pub fn of_query<'a>(query: &str, others: &[&'a str]) -> Result<(Self, Others<'a>), Error> {
         let (mut own, mut rest) = (serde_json::Map::new(), Vec::new());
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match others.iter().find(|it| **it == name) {

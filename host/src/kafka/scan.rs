@@ -77,7 +77,7 @@ impl Scan {
     ///
     /// # Errors
     /// Kafka refuses, or the time is over.
-    pub fn next(&mut self) -> Result<Option<Record>, Error> {
+    pub fn next_record(&mut self) -> Result<Option<Record>, Error> {
         loop {
             let Some(span) = self.current else {
                 let Some(next) = self.todo.pop_front() else { return Ok(None) };
