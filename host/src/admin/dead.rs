@@ -1,6 +1,7 @@
 //! Dead letters: `drover dlq` by HTTP (S88). What changes something only says what it would do, unless `dry-run` is false.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
@@ -13,7 +14,9 @@ use tokio::sync::Semaphore;
 
 use super::{Admin, Operator, Shared};
 use crate::clock;
-use crate::dlq::{Before, Dlq, Error, Headline, Letter, Place, Redrive, Selection, WHOLE, Way, Wish};
+use crate::dlq::{
+    Before, Dlq, Error, Headline, Letter, Place, Redrive, Redriven, Selection, WHOLE, Way, Wish,
+};
 use crate::web::answer::{self, Refusal};
 use crate::web::body;
 
@@ -37,7 +40,7 @@ const SHOWN_BYTES: usize = 4 << 10;
 const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Letters that one request sends again, and for how long it may take by its rate, in s.
-const REDRIVEN: u64 = 1_000;
+const REDRIVE_LETTERS: u64 = 1_000;
 const REDRIVE_S: u64 = 60;
 
 /// `GET /v1/dead-letters?group=…`, with the parts of a filter.
@@ -56,7 +59,7 @@ async fn listed(admin: &Admin, query: String) -> Result<Response, Refusal> {
     };
     let filter = selection.filter(clock::now_ms()).map_err(refusal)?;
     let place = place(admin, group)?;
-    let answer = aside(admin, &admin.inner.dead_reads, move |dead| {
+    let answer = aside(admin, &admin.inner.dead_reads, move |dead, _| {
         let mut letters = Vec::new();
         let listing = dead.dlq.list((&place, &filter), limit, WITHIN, |it| {
             letters.push(value(&Headline::of(it))?);
@@ -86,7 +89,7 @@ async fn shown(admin: &Admin, named: Named, query: Option<&str>) -> Result<Respo
         Some(_) => return Err(Refusal::bad("this takes `?whole=true` and nothing else")),
     };
     let place = place(admin, &group)?;
-    let answer = aside(admin, &admin.inner.dead_reads, move |dead| {
+    let answer = aside(admin, &admin.inner.dead_reads, move |dead, _| {
         let found = dead.dlq.show(&place, (partition, offset), WITHIN)?;
         Ok(value(&Letter::of(&found, most))?)
     });
@@ -121,7 +124,7 @@ async fn purged(admin: &Admin, request: Request) -> Result<Response, Refusal> {
     let before = Before::parse(&before, now_ms).map_err(refusal)?;
     let wish = Wish { filter: selection.filter(now_ms).map_err(refusal)?, before, others: body.others };
     let place = place(admin, &body.group)?;
-    let answer = aside(admin, &admin.inner.dead_writes, move |dead| {
+    let answer = aside(admin, &admin.inner.dead_writes, move |dead, _| {
         let cuts = dead.dlq.plan_purge(&place, &wish, WITHIN)?;
         let purged = match body.dry_run {
             true => Vec::new(),
@@ -178,9 +181,14 @@ async fn redriven(admin: &Admin, request: Request) -> Result<Response, Refusal> 
     }
     let wish = Redrive { filter, rate: body.rate, max_redrives: body.max_redrives, limit: Some(body.limit) };
     let place = place(admin, &body.group)?;
-    let answer = aside(admin, &admin.inner.dead_writes, move |dead| {
+    let answer = aside(admin, &admin.inner.dead_writes, move |dead, stopping| {
         let way = (!body.dry_run).then_some(&dead.way);
-        let report = dead.dlq.redrive((&place, &wish), way, WITHIN, &mut |_| ControlFlow::Continue(()))?;
+        // A host that stops does not wait for it; the answer says where to go on.
+        let mut watch = |_: &Redriven| match stopping.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        let report = dead.dlq.redrive((&place, &wish), way, WITHIN, &mut watch)?;
         if !body.dry_run {
             tracing::info!(group = place.group, by, letters = report.letters, "dead letters were sent again");
         }
@@ -203,7 +211,7 @@ fn usual_redrives() -> u32 {
 }
 
 fn usual_limit() -> u64 {
-    REDRIVEN
+    REDRIVE_LETTERS
 }
 
 /// A JSON object: what is the request's own, and what selects.
@@ -238,11 +246,11 @@ fn place(admin: &Admin, group: &str) -> Result<Place, Refusal> {
     Ok(Place { group: group.to_owned(), topic: topic.to_string() })
 }
 
-/// On a thread that may block. `places`: so many at once.
+/// On a thread that may block, and hears whether the host is stopping. `places`: so many at once.
 async fn aside(
     admin: &Admin,
     places: &Semaphore,
-    work: impl FnOnce(&Dead) -> Result<Value, Error> + Send + 'static,
+    work: impl FnOnce(&Dead, &AtomicBool) -> Result<Value, Error> + Send + 'static,
 ) -> Result<Value, Refusal> {
     let _place = places.try_acquire().map_err(|_| {
         let text = "others are at the dead letters: try again";
@@ -250,8 +258,10 @@ async fn aside(
     })?;
     let admin = admin.clone();
     let done = tokio::task::spawn_blocking(move || {
-        let dead = admin.inner.dead.get();
-        dead.map(work).unwrap_or_else(|| Err(Error::Refused("the host is starting: try again".to_owned())))
+        let Some(dead) = admin.inner.dead.get() else {
+            return Err(Error::Refused("the host is starting: try again".to_owned()));
+        };
+        work(dead, &admin.inner.stopping)
     });
     let done = done.await.map_err(|it| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, it.to_string()))?;
     done.map_err(refusal)
