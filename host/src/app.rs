@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::control::{
     self, Compiled, Control, Desired, Groups, Keeper, KeeperParts, Marks, Roster, ledger, side_topics,
 };
+use crate::dlq::reentry::Reader;
 use crate::dlq::{Dlq, Way, reentry};
 use crate::intake::{self, LaneSlots};
 use crate::kafka::producer::ProducerSettings;
@@ -30,7 +31,7 @@ use crate::outbox::Outbox;
 use crate::outbox::rungs::Rungs;
 use crate::plugin::{Aside, Engine};
 use crate::shard::appetite::Appetite;
-use crate::shard::live::Live;
+use crate::shard::live::{Ladder, Live};
 use crate::shard::work::{AckBoxes, LaneTable};
 use crate::shard::{self, ShardHandle};
 use crate::upstream::{Directory, Discovery, Tls};
@@ -73,9 +74,8 @@ impl App {
         let doors = Doors::start(runtime.handle().clone(), parts.config.admin_door().as_ref())?;
         let engine = Engine::new().map_err(|it| anyhow::anyhow!("the plugin engine: {it:#}"))?;
         let topics = reach(&parts.client)?;
-        let followed = runtime
-            .block_on(ledger::open(&parts.client, &topics, &parts.control_topic))
-            .context("the control topic")?;
+        let opened = runtime.block_on(ledger::open(&parts.client, &topics, &parts.control_topic));
+        let followed = opened.context("the control topic")?;
         let (desired, marks) = first_desired(&parts, &followed)?;
         let (roster, change) = Roster::default().follow(&desired.groups).context("too many groups")?;
         let (compiled, live) = first_live(&engine, &desired, &roster, &followed)?;
@@ -96,7 +96,7 @@ impl App {
                 lanes: Arc::new(LaneTable::new(parts.shards as usize)),
                 directory: directory.clone(),
                 outbox: outbox.clone(),
-                rungs,
+                rungs: rungs.clone(),
                 tls,
                 counters: Arc::clone(&counters),
                 common: Arc::default(),
@@ -111,7 +111,7 @@ impl App {
         let (ask, asked) = tokio::sync::mpsc::channel(64);
         let control = Control::new(control::Parts {
             ask,
-            live: live_seen,
+            live: live_seen.clone(),
             engine: engine.clone(),
             compiled: Arc::clone(&compiled),
             topic: parts.control_topic,
@@ -136,7 +136,8 @@ impl App {
         };
         runtime.spawn(Keeper::new(parts_of_keeper).run());
         doors.start_gateway(parts.config.gateway_door(), outbox.clone(), counters)?;
-        doors.ready(control.clone(), dead_letters(&parts.client, &outbox, &runtime)?);
+        let dead_letters = dead_letters(&parts.client, (outbox.clone(), rungs), live_seen, &runtime)?;
+        doors.ready(control.clone(), dead_letters);
         // Set once; from now on a reload changes them.
         let _ = parts.doors.set(Arc::clone(&doors));
         Ok(Self { control, signals, doors, runtime, outbox, groups, shards })
@@ -191,10 +192,22 @@ fn writers(client: &ClientSettings, topics: &Topics) -> anyhow::Result<(Outbox, 
 }
 
 /// What the operators' door works with at the dead letters.
-fn dead_letters(client: &ClientSettings, outbox: &Outbox, runtime: &Runtime) -> anyhow::Result<(Dlq, Way)> {
-    let (outbox, runtime) = (outbox.clone(), runtime.handle().clone());
-    let way = Way { outbox, re_entry: Arc::new(reentry::Closed), runtime };
-    Ok((Dlq::new(client).context("the dead letters")?, way))
+fn dead_letters(
+    client: &ClientSettings,
+    (outbox, rungs): (Outbox, Rungs),
+    live: watch::Receiver<Arc<Live>>,
+    runtime: &Runtime,
+) -> anyhow::Result<(Dlq, Way)> {
+    let runtime = runtime.handle().clone();
+    let readers = Box::new(move |group: &str| {
+        let live = live.borrow();
+        // Of the seats that a group has had the last one is its own.
+        let found = live.groups.iter().rfind(|it| &*it.name == group)?;
+        let Ladder { replication, create } = found.ladder;
+        Some(Reader { topics: found.topics.clone(), replication, create })
+    });
+    let re_entry = Arc::new(reentry::Ladder { rungs, runtime: runtime.clone(), readers });
+    Ok((Dlq::new(client).context("the dead letters")?, Way { outbox, re_entry, runtime }))
 }
 
 fn control_runtime() -> anyhow::Result<Runtime> {

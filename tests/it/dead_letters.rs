@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use clap::Parser as _;
@@ -19,7 +21,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::{Value, json};
 
 use crate::harness::http::{get, post_json};
-use crate::harness::{Case, Host, Send, Service, eventually_is};
+use crate::harness::{Answer, Case, Host, Send, Service, eventually_is};
 
 /// A host whose dead letters have two partitions; its group is `g`.
 fn running(case: &Case, letters: impl IntoIterator<Item = Send>) -> Host {
@@ -392,8 +394,8 @@ impl ReEntry for Aside {
         Ok(Parts { topic: self.0.clone(), partition: Some(0), headers })
     }
 
-    fn make_ready(&self, topic: &str, source: &str) -> Result<(), Error> {
-        assert!(topic == self.0 && source.ends_with(".in"));
+    fn make_ready(&self, topic: &str, letter: &DeadLetter) -> Result<(), Error> {
+        assert!(topic == self.0 && letter.origin.topic.ends_with(".in"));
         Ok(())
     }
 }
@@ -435,4 +437,44 @@ fn a_redrive_sends_the_original() {
         assert_eq!(it.said("redriven"), "1");
     }
     host.stop();
+}
+
+/// S88: a letter that is sent again comes to its own group alone, as what it was: the same data, key and delivery id,
+/// and its attempts begin anew. If it dies again, its letter says how often it was sent.
+#[test]
+fn a_redriven_letter_is_delivered_as_what_it_was() {
+    let (case, mended) = (Case::new(), Arc::new(AtomicBool::new(false)));
+    let is_mended = Arc::clone(&mended);
+    let service = Service::start(move |_| Answer::status(if is_mended.load(Relaxed) { 200 } else { 500 }));
+    let other = Service::ok();
+    let topic = case.topic("orders", 2);
+    let host = case
+        .host()
+        .reads(&topic, "")
+        .group("other", &[&topic], "")
+        .app("shop", &format!("{}groups: [{}]\n", service.app("retry: {attempts: 1}"), case.group()))
+        .app("audit", &format!("{}groups: [{}]\n", other.app(""), case.named("other")))
+        .start();
+    case.produce(&topic, [Send::command("pay").key("k").value("v").header("x-own", "kept").to(1)]);
+    case.records(&case.dead_topic(), 1);
+    let (good, said) = dlq(&host, &format!("redrive --all --yes --group {}", case.group()));
+    assert!(good, "{said}");
+    let again = case.records(&case.dead_topic(), 2).remove(1);
+    assert_eq!((again.said("drover-redriven"), again.said("drover-attempts")), ("1".into(), "1".into()));
+    assert_eq!((again.said("drover-origin-offset"), again.said("x-own")), ("0".into(), "kept".into()));
+    mended.store(true, Relaxed);
+    let body = json!({"group": case.group(), "from-offset": again.offset, "partition": again.partition, "dry-run": false});
+    let answer = post_json(host.admin(), "/v1/dead-letters/redrive", &body.to_string());
+    assert_eq!((answer.status, &answer.json()["redriven"]["letters"]), (200, &json!(1)), "{answer:?}");
+    let got = service.got(3);
+    case.all_committed(&format!("{}.{topic}.retry.1s", case.group()));
+    host.stop();
+    for it in &got {
+        assert_eq!(
+            (it.id(), it.text(), it.attempt()),
+            (format!("{}/{topic}/1/0", case.group()), "v".into(), 1)
+        );
+    }
+    assert_eq!((got.len(), other.count()), (3, 1), "no other group hears of it");
+    assert_eq!(case.kafka.ends(&topic), [(0, 0), (0, 1)], "the source gets nothing");
 }

@@ -10,18 +10,22 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use super::dlq_table as table;
 use crate::clock;
 use crate::config::{self, Disk, Group};
+use crate::dlq::reentry::Reader;
 use crate::dlq::{
     Before, Dlq, Headline, Letter, Place, Redrive, Redriven, Selection, WHOLE, Way, Wish, letter_place,
     reentry,
 };
 use crate::domain::dead::Filter;
 use crate::kafka::producer::ProducerSettings;
+use crate::kafka::topics::Topics;
 use crate::outbox::Outbox;
+use crate::outbox::rungs::Rungs;
+use crate::shard::live;
 use crate::telemetry;
 
 /// List, look at, send again and delete a group's dead letters.
@@ -218,6 +222,7 @@ impl DlqArgs {
 struct Tools {
     dlq: Dlq,
     place: Place,
+    reader: Reader,
     client: crate::kafka::ClientSettings,
     within: Duration,
     json: bool,
@@ -243,7 +248,21 @@ impl Common {
         let place = Place { group: group.name.to_string(), topic: group.dead_topic() };
         let client = config.client();
         let within = Duration::from_secs(self.within);
-        Ok(Tools { dlq: Dlq::new(&client)?, place, client, within, json: self.json })
+        let live::Ladder { replication, create } = group.ladder_policy();
+        let topics = group.topics.iter().map(ToString::to_string).collect();
+        let reader = Reader { topics, replication, create };
+        Ok(Tools { dlq: Dlq::new(&client)?, place, reader, client, within, json: self.json })
+    }
+}
+
+impl Tools {
+    /// How letters of this group are sent again.
+    fn way(&self, outbox: Outbox, runtime: &Handle) -> anyhow::Result<Way> {
+        let rungs = Rungs::start(Topics::new(&self.client)?, outbox.clone())?;
+        let (name, reader) = (self.place.group.clone(), self.reader.clone());
+        let readers = Box::new(move |group: &str| (group == name).then(|| reader.clone()));
+        let re_entry = Arc::new(reentry::Ladder { rungs, runtime: runtime.clone(), readers });
+        Ok(Way { outbox, re_entry, runtime: runtime.clone() })
     }
 }
 
@@ -351,7 +370,7 @@ impl Again {
         let report = if self.yes {
             let runtime = runtime()?;
             let outbox = Outbox::start(&tools.client, &ProducerSettings::default())?;
-            let way = Way { outbox, re_entry: Arc::new(reentry::Closed), runtime: runtime.handle().clone() };
+            let way = tools.way(outbox, runtime.handle())?;
             let mut progress = Progress::new(&runtime);
             let mut watch = |it: &Redriven| progress.show(it);
             tools.dlq.redrive((&tools.place, &wish), Some(&way), tools.within, &mut watch)?

@@ -215,6 +215,7 @@ mod tests {
             },
             policy: GroupPolicy {
                 name: name.into(),
+                topics: vec![topic.to_owned()],
                 format: Format::Auto,
                 unmatched: Unmatched::Dead,
                 dead_topic: topic.into(),

@@ -224,7 +224,7 @@ impl<'a> Run<'a> {
     fn part(&mut self, way: &Way, it: &Found) -> Result<Parts, String> {
         let part = way.re_entry.re_entry(&it.letter, &it.record, it.letter.redriven + 1)?;
         if !self.ready.contains(&part.topic) {
-            way.re_entry.make_ready(&part.topic, &it.letter.origin.topic).map_err(|it| it.to_string())?;
+            way.re_entry.make_ready(&part.topic, &it.letter).map_err(|it| it.to_string())?;
             self.ready.insert(part.topic.clone());
         }
         Ok(part)

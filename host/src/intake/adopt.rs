@@ -15,8 +15,8 @@ use crate::kafka::Error;
 use crate::kafka::consumer::{Positions, StartAt};
 use crate::outbox::rungs::Rungs;
 
-/// Rungs that another host has made are found by then, should their partition not have changed hands since.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Rungs that another process has made are found by then: another host, or whoever sends dead letters again.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// After a look that led to nothing.
 const AGAIN: Duration = Duration::from_millis(500);

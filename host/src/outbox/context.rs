@@ -19,6 +19,8 @@ pub struct Ended<'a> {
     pub reason: &'a str,
     pub first_reason: Option<&'a str>,
     pub attempts: u32,
+    /// How often it was sent again from the dead letters.
+    pub redriven: u32,
     /// In ms since 1970.
     pub first_seen_ms: u64,
     pub ended_ms: u64,
@@ -63,6 +65,9 @@ pub fn dead_headers(it: &Ended<'_>) -> Vec<u8> {
     add("drover-code", it.code);
     add("drover-reason", headers::cut(it.reason, REASON_MAX));
     add("drover-attempts", &it.attempts.to_string());
+    if it.redriven > 0 {
+        add("drover-redriven", &it.redriven.to_string());
+    }
     add("drover-first-seen-ms", &it.first_seen_ms.to_string());
     add("drover-ended-ms", &it.ended_ms.to_string());
     let left_out = [

@@ -24,6 +24,8 @@ pub struct Live {
 #[derive(Clone, Debug)]
 pub struct GroupPolicy {
     pub name: Arc<str>,
+    /// That it reads.
+    pub topics: Vec<String>,
     pub format: Format,
     pub unmatched: Unmatched,
     pub dead_topic: Arc<str>,

@@ -133,6 +133,7 @@ impl Ending {
             reason,
             first_reason: self.first_reason.as_deref(),
             attempts: self.attempts,
+            redriven: self.past().redriven,
             first_seen_ms: self.first_seen_ms,
             ended_ms: clock::now_ms(),
             truncated_from: record.value().map(<[u8]>::len).filter(|it| *it > kept.value_bytes()),
