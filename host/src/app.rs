@@ -20,15 +20,18 @@ use crate::config::Config;
 use crate::control::{
     self, Compiled, Control, Desired, Groups, Keeper, KeeperParts, Marks, Roster, ledger, side_topics,
 };
+use crate::dlq::reentry::Reader;
+use crate::dlq::{Dlq, Way, reentry};
 use crate::intake::{self, LaneSlots};
 use crate::kafka::producer::ProducerSettings;
 use crate::kafka::topics::Topics;
 use crate::kafka::{self, ClientSettings};
 use crate::metrics::Counters;
 use crate::outbox::Outbox;
+use crate::outbox::rungs::Rungs;
 use crate::plugin::{Aside, Engine};
 use crate::shard::appetite::Appetite;
-use crate::shard::live::Live;
+use crate::shard::live::{Ladder, Live};
 use crate::shard::work::{AckBoxes, LaneTable};
 use crate::shard::{self, ShardHandle};
 use crate::upstream::{Checks, Directory, Discovery, Tls};
@@ -72,15 +75,14 @@ impl App {
         let doors = Doors::start(runtime.handle().clone(), parts.config.admin_door().as_ref())?;
         let engine = Engine::new().map_err(|it| anyhow::anyhow!("the plugin engine: {it:#}"))?;
         let topics = reach(&parts.client)?;
-        let followed = runtime
-            .block_on(ledger::open(&parts.client, &topics, &parts.control_topic))
-            .context("the control topic")?;
+        let opened = runtime.block_on(ledger::open(&parts.client, &topics, &parts.control_topic));
+        let followed = opened.context("the control topic")?;
         let (desired, marks) = first_desired(&parts, &followed)?;
         let (roster, change) = Roster::default().follow(&desired.groups).context("too many groups")?;
         let (compiled, live) = first_live(&engine, &desired, &roster, &followed)?;
         let compiled = Arc::new(std::sync::Mutex::new(compiled));
         runtime.block_on(side_topics::make(&topics, &desired.side_topics)).map_err(anyhow::Error::msg)?;
-        let outbox = Outbox::start(&parts.client, &ProducerSettings::default()).context("the producer")?;
+        let (outbox, rungs) = writers(&parts.client, &topics)?;
         let directory = find_servers(&runtime, parts.shards, &desired);
         let counters = Arc::new(Counters::new(engine.metrics().clone()));
         let (live, live_seen) = watch::channel(Arc::new(live));
@@ -95,6 +97,7 @@ impl App {
                 lanes: Arc::new(LaneTable::new(parts.shards as usize)),
                 directory: directory.clone(),
                 outbox: outbox.clone(),
+                rungs: rungs.clone(),
                 tls,
                 counters: Arc::clone(&counters),
                 common: Arc::default(),
@@ -109,7 +112,7 @@ impl App {
         let (ask, asked) = tokio::sync::mpsc::channel(64);
         let control = Control::new(control::Parts {
             ask,
-            live: live_seen,
+            live: live_seen.clone(),
             engine: engine.clone(),
             compiled: Arc::clone(&compiled),
             topic: parts.control_topic,
@@ -134,7 +137,8 @@ impl App {
         };
         runtime.spawn(Keeper::new(parts_of_keeper).run());
         doors.start_gateway(parts.config.gateway_door(), outbox.clone(), counters)?;
-        doors.ready(control.clone());
+        let dead_letters = dead_letters(&parts.client, (outbox.clone(), rungs), live_seen, &runtime)?;
+        doors.ready(control.clone(), dead_letters);
         // Set once; from now on a reload changes them.
         let _ = parts.doors.set(Arc::clone(&doors));
         Ok(Self { control, signals, doors, runtime, outbox, groups, shards, checks })
@@ -182,6 +186,32 @@ fn reach(client: &ClientSettings) -> anyhow::Result<Topics> {
     Ok(topics)
 }
 
+/// What messages are written by.
+fn writers(client: &ClientSettings, topics: &Topics) -> anyhow::Result<(Outbox, Rungs)> {
+    let outbox = Outbox::start(client, &ProducerSettings::default()).context("the producer")?;
+    let rungs = Rungs::start(topics.clone(), outbox.clone()).context("the thread that makes rungs")?;
+    Ok((outbox, rungs))
+}
+
+/// What the operators' door works with at the dead letters.
+fn dead_letters(
+    client: &ClientSettings,
+    (outbox, rungs): (Outbox, Rungs),
+    live: watch::Receiver<Arc<Live>>,
+    runtime: &Runtime,
+) -> anyhow::Result<(Dlq, Way)> {
+    let runtime = runtime.handle().clone();
+    let readers = Box::new(move |group: &str| {
+        let live = live.borrow();
+        // Of the seats that a group has had the last one is its own.
+        let found = live.groups.iter().rfind(|it| &*it.name == group)?;
+        let Ladder { replication, create } = found.ladder;
+        Some(Reader { topics: found.topics.clone(), replication, create })
+    });
+    let re_entry = Arc::new(reentry::Ladder { rungs, runtime: runtime.clone(), readers });
+    Ok((Dlq::new(client).context("the dead letters")?, Way { outbox, re_entry, runtime }))
+}
+
 fn control_runtime() -> anyhow::Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).thread_name("control").enable_all().build().context("the control runtime")
@@ -196,6 +226,7 @@ fn start_planes(parts: &Parts, shared: shard::Shared) -> anyhow::Result<(Vec<Sha
         slots: Arc::new(LaneSlots::default()),
         shards: shards.iter().map(|it| it.input.clone()).collect(),
         appetite: shared.appetite,
+        rungs: shared.rungs,
     };
     let groups = Groups::new(parts.client.clone(), intake, shared.boxes);
     Ok((shards, Arc::new(groups)))

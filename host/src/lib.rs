@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod dlq;
 pub mod domain;
 mod failpoint;
 pub mod gateway;

@@ -128,7 +128,8 @@ fn a_record_that_says_too_much_harms_nobody() {
     let requests = service.got(3);
     assert_eq!(requests.iter().map(|it| it.text()).collect::<Vec<_>>(), ["worn", "worn", "good"]);
     assert_eq!(requests[1].attempt(), u32::MAX);
-    assert_eq!(case.records(&case.park_topic(), 1)[0].said("drover-due-ms"), u64::MAX.to_string());
+    let rung = format!("{}.{topic}.delay.131072s", case.group());
+    assert_eq!(case.records(&rung, 1)[0].said("drover-due-ms"), u64::MAX.to_string());
     let dead = case.records(&case.dead_topic(), 1).remove(0);
     assert_eq!((dead.said("drover-code"), dead.said("drover-stage")), ("handle".into(), "handle".into()));
     assert!(dead.said("drover-reason").contains("headers"), "{}", dead.said("drover-reason"));

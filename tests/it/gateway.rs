@@ -128,9 +128,9 @@ fn refusals() {
         (
             "POST /v1/messages",
             &[JSON],
-            r#"{"messages":[{"command":"pay","data":1},{"command":"pay","data":1,"delay_ms":5}]}"#,
+            r#"{"messages":[{"command":"pay","data":1},{"command":"pay","data":1,"delay_ms":-5}]}"#,
             400,
-            "`messages[1].delay_ms`: this version cannot delay messages",
+            "`messages[1].delay_ms` has to be a whole number of milliseconds from now, it is -5",
         ),
         (
             "POST /v1/messages",
@@ -294,15 +294,16 @@ fn sendmsg() {
         ("data=1&logid=l", r#"{"errno":-1,"errmsg":"Command cannot be empty"}"#),
         ("cmd=off&logid=l", r#"{"errno":-1,"errmsg":"Unidentified Cmd","log_id":"l"}"#),
         ("cmd=never&logid=l", r#"{"errno":-1,"errmsg":"Unidentified Cmd","log_id":"l"}"#),
-        (
-            "cmd=pay&logid=l&delay=5",
-            r#"{"errno":-1,"errmsg":"This version cannot delay messages: send it without delay","log_id":"l"}"#,
-        ),
     ];
     for (form, expected) in refusals {
         assert_eq!(post_form(to, "/sendmsg", form).said(), (200, expected), "{form}");
     }
-    let without_key = case.records(&topic, 4).into_iter().filter(|it| it.key.is_none()).count();
+    let answer = get(to, "/sendmsg?cmd=pay&data=x&logid=l-4&hash_key=k&delay=5");
+    assert_eq!(answer.said(), (200, r#"{"errno":0,"errmsg":"success","log_id":"l-4"}"#));
+    let all = case.records(&topic, 5);
+    let late: Vec<_> = all.iter().filter(|it| text(it.value.as_ref()).contains(r#""Delay":5"#)).collect();
+    assert_eq!(late.len(), 1, "{all:?}");
+    let without_key = all.into_iter().filter(|it| it.key.is_none()).count();
     assert_eq!(without_key, 3);
     host.stop();
 }

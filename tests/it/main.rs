@@ -4,6 +4,7 @@
 //! - [`deliver`]: what a service gets for a record, exactly
 //! - [`order`]: who waits for whom, and who does not
 //! - [`dead`]: what cannot be delivered, and where it goes
+//! - [`dead_letters`]: listed, looked at, sent again, deleted
 //! - [`retry`]: which answers are failures, and what follows
 //! - [`limits`]: rates, concurrency, windows, budgets
 //! - [`breaker`]: who fails, throttles, or is new gets less
@@ -29,11 +30,13 @@ mod admin;
 mod breaker;
 mod config;
 mod dead;
+mod dead_letters;
 mod deliver;
 mod gaps;
 mod gateway;
 mod harness;
 mod kill;
+mod ladder;
 mod limits;
 mod order;
 mod plugins;

@@ -25,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("outbox", &["clock", "domain", "metrics", "wire", "kafka"]),
     ("shard", &["clock", "failpoint", "domain", "metrics", "wire", "plugin", "upstream", "outbox"]),
     ("intake", &["clock", "failpoint", "domain", "metrics", "kafka", "outbox", "shard"]),
+    ("dlq", &["clock", "domain", "metrics", "wire", "kafka", "outbox"]),
     ("pending", &["clock", "failpoint", "domain", "metrics", "wire", "kafka", "upstream", "outbox"]),
     (
         "control",
@@ -47,14 +48,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     // Third floor: the doors.
     ("gateway", &["clock", "domain", "metrics", "wire", "web", "upstream", "outbox", "pending"]),
-    ("admin", &["clock", "domain", "metrics", "web", "control"]),
+    ("admin", &["clock", "domain", "metrics", "web", "dlq", "control"]),
 ];
 
 const ROOF: &[&str] = &["lib", "main", "app", "config", "telemetry", "cli", "bench", "import"];
 
 /// Every floor but the ground may wait and may log.
 const ABOVE_GROUND: &[&str] = &[
-    "kafka", "plugin", "upstream", "store", "web", "outbox", "shard", "intake", "pending", "control",
+    "kafka", "plugin", "upstream", "store", "web", "outbox", "shard", "intake", "dlq", "pending", "control",
     "gateway", "admin",
 ];
 

@@ -3,11 +3,12 @@
 //! ```text
 //! GET  /livez /readyz            health    GET /v1/plugins, PUT /v1/plugins/{name}   plugins
 //! GET  /stats /metrics           numbers   GET /v1/groups /v1/servers                status
-//!                                          POST /v1/reload                           status
+//! GET, POST /v1/dead-letters…    dead      POST /v1/reload                           status
 //! ```
 //! Answers from the process' first moment to its last: [`Admin::ready`] and [`Admin::stopping`] tell it where
 //! between them the host is. Runs on the control runtime.
 
+mod dead;
 mod health;
 mod numbers;
 mod plugins;
@@ -25,6 +26,7 @@ use http::{Method, StatusCode};
 use tokio::sync::Semaphore;
 
 use crate::control::Control;
+use crate::dlq::{Dlq, Way};
 use crate::domain::secret::Secret;
 use crate::web::access::{Digest, Shown, is_for_loopback, is_foreign, shown};
 use crate::web::answer::{self, Refusal};
@@ -54,6 +56,9 @@ struct Inner {
     control: OnceLock<Control>,
     stopping: AtomicBool,
     uploads: Semaphore,
+    dead: OnceLock<dead::Dead>,
+    dead_reads: Semaphore,
+    dead_writes: Semaphore,
     bodies: Budget,
 }
 
@@ -65,6 +70,9 @@ impl Admin {
                 control: OnceLock::new(),
                 stopping: AtomicBool::new(false),
                 uploads: Semaphore::new(UPLOADS),
+                dead: OnceLock::new(),
+                dead_reads: Semaphore::new(dead::READERS),
+                dead_writes: Semaphore::new(dead::WRITERS),
                 bodies: Budget::new(UPLOADS * COMPONENT_BYTES_MAX),
             }),
         }
@@ -77,8 +85,9 @@ impl Admin {
     }
 
     /// All parts run: from now on there is something to tell and to change.
-    pub fn ready(&self, control: Control) {
+    pub fn ready(&self, control: Control, (dlq, way): (Dlq, Way)) {
         // It becomes ready once.
+        let _ = self.inner.dead.set(dead::Dead { dlq, way });
         let _ = self.inner.control.set(control);
     }
 
@@ -101,7 +110,11 @@ impl Admin {
             )
             .route("/v1/groups", read(get(status::groups)))
             .route("/v1/servers", read(get(status::servers)))
-            .route("/v1/reload", post(status::reload).fallback(|| async { answer::wrong_method("POST") }))
+            .route("/v1/dead-letters", read(get(dead::list)))
+            .route("/v1/dead-letters/{group}/{partition}/{offset}", read(get(dead::one)))
+            .route("/v1/dead-letters/purge", write(post(dead::purge)))
+            .route("/v1/dead-letters/redrive", write(post(dead::redrive)))
+            .route("/v1/reload", write(post(status::reload)))
             .fallback(no_path)
             .layer(middleware::from_fn_with_state(self.clone(), guard))
             // Whoever starts and stops processes has no token.
@@ -168,10 +181,14 @@ fn read(router: MethodRouter<Admin>) -> MethodRouter<Admin> {
     router.fallback(|| async { answer::wrong_method("GET") })
 }
 
+fn write(router: MethodRouter<Admin>) -> MethodRouter<Admin> {
+    router.fallback(|| async { answer::wrong_method("POST") })
+}
+
 async fn no_path(method: Method, uri: http::Uri) -> Response {
     let text = format!(
         "there is no {method} {} here; there are /livez, /readyz, /stats, /metrics, /v1/plugins, /v1/groups, \
-         /v1/servers, /v1/reload",
+         /v1/servers, /v1/dead-letters, /v1/reload",
         uri.path()
     );
     answer::error(StatusCode::NOT_FOUND, &text)

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 
 use crate::admin::{self, Admin};
 use crate::control::{Control, RoofChange, RoofPlan};
+use crate::dlq::{Dlq, Way};
 use crate::gateway;
 use crate::metrics::Counters;
 use crate::outbox::Outbox;
@@ -84,8 +85,8 @@ impl Doors {
     }
 
     /// All parts run.
-    pub fn ready(&self, control: Control) {
-        self.admin.ready(control);
+    pub fn ready(&self, control: Control, dead_letters: (Dlq, Way)) {
+        self.admin.ready(control, dead_letters);
     }
 
     /// Ready no more; still answering.

@@ -5,6 +5,8 @@ mod broker;
 mod check;
 mod demo;
 mod dev;
+mod dlq;
+mod dlq_table;
 mod progress;
 mod run;
 
@@ -31,6 +33,8 @@ enum Command {
     Broker(broker::BrokerArgs),
     /// Run a host against a Kafka cluster, until it is told to stop.
     Run(run::Run),
+    /// List, look at, send again and delete a group's dead letters.
+    Dlq(Box<dlq::DlqArgs>),
     /// Measure this machine: drover beside bare loops of the same client libraries.
     Bench(bench::Bench),
     #[command(flatten)]
@@ -45,6 +49,7 @@ impl Cli {
             Command::Dev(dev) => dev.run(out),
             Command::Broker(broker) => broker.run(out),
             Command::Run(run) => run.run(),
+            Command::Dlq(dlq) => dlq.run(out),
             Command::Bench(bench) => bench.run(out),
             Command::BenchPart(part) => part.run(out),
         }

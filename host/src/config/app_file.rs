@@ -13,6 +13,7 @@ use super::types::{
 };
 use crate::domain::app::{OnPluginFailure, OnSelectorFailure, Order, Protocol};
 use crate::domain::outcome::SuccessRule;
+use crate::domain::retry::OnRetry;
 
 /// Declares a struct with the keys given and those of a policy: an app has them for all of its commands,
 /// a command for itself. (serde's `flatten` would do, but knows no unknown keys.)
@@ -42,6 +43,12 @@ macro_rules! with_policy {
             pub rate: Option<Limit>,
             /// Which messages wait for each other. Default: as the group says.
             pub order: Option<Order>,
+            /// What a key's later messages do while one of them is to be tried for longer than `inline-ms`.
+            /// Default: `block`. Without an order it waits on its ladder, and nobody for it.
+            pub on_retry: Option<OnRetry>,
+            /// Whether delays that messages ask for are kept; if not, they are delivered at once. Default: as
+            /// `delays` in `drover.yaml` says.
+            pub delays: Option<bool>,
             /// What to do when the handler's plugin itself fails. Default: `retry`.
             pub on_plugin_failure: Option<OnPluginFailure>,
         }
@@ -58,6 +65,8 @@ macro_rules! with_policy {
                     concurrency: self.concurrency,
                     rate: self.rate,
                     order: self.order,
+                    on_retry: self.on_retry,
+                    delays: self.delays,
                     on_plugin_failure: self.on_plugin_failure,
                 }
             }
@@ -77,6 +86,8 @@ pub(super) struct Policy<'a> {
     pub(super) concurrency: Option<AtOnce>,
     pub(super) rate: Option<Limit>,
     pub(super) order: Option<Order>,
+    pub(super) on_retry: Option<OnRetry>,
+    pub(super) delays: Option<bool>,
     pub(super) on_plugin_failure: Option<OnPluginFailure>,
 }
 
@@ -272,6 +283,9 @@ pub struct Retry {
     pub factor: Option<Factor>,
     /// Longest pause, in ms; also the most that an answer's `Retry-After` gets. Default: 30000.
     pub most_ms: Option<Millis>,
+    /// How long a message is tried in place, pauses included, in ms; what takes longer waits on its ladder of topics.
+    /// Default: 2000.
+    pub inline_ms: Option<Within<0, 3_600_000>>,
 }
 
 /// From 1 to 100.

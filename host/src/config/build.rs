@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::app_file::{AppFile, Command, Policy, Success};
 use super::types::{AtOnce, Limit, Millis, Name, PluginName};
 use super::{Config, Files, Group};
-use crate::domain::app::{App, OnPluginFailure, OnSelectorFailure, Protocol, Route};
+use crate::domain::app::{App, OnPluginFailure, OnSelectorFailure, Order, Protocol, Route};
 use crate::domain::outcome::SuccessRule;
 use crate::domain::plugin::{KnownPlugin, PluginKind};
-use crate::domain::retry::RetryPolicy;
+use crate::domain::retry::{OnRetry, RetryPolicy};
 use crate::domain::routes::{Entry, Matcher, Pattern, Routes};
 use crate::yaml::{Cursor, Doc, Place, Problem};
 
@@ -132,7 +132,14 @@ impl<'a> Builder<'a, '_> {
             if topics.as_ref().is_some_and(|it| it.is_empty()) {
                 continue;
             }
-            let route = Arc::new(route(app, &matcher, policy, of_app, group));
+            let route = Arc::new(route(app, &matcher, policy, of_app, (group, self.context.config.delays)));
+            if route.order == Order::Partition && route.retry.on_retry != OnRetry::Block {
+                let message =
+                    "in the order of its partition nothing may go on while a message is tried again";
+                let place = if at.has("on-retry") { at } else { source.doc.cursor() };
+                let help = "remove `on-retry`, or write `order: key`";
+                self.error(place.key("on-retry").place(), message, help);
+            }
             let group = group.name.as_str().into();
             self.entries.push(Entry { group, topics, matcher: matcher.clone(), route });
             self.places.push(place.clone());
@@ -191,7 +198,13 @@ impl<'a> Builder<'a, '_> {
     }
 }
 
-fn route(app: &Arc<App>, matcher: &Matcher, own: Policy<'_>, of_app: Policy<'_>, group: &Group) -> Route {
+fn route(
+    app: &Arc<App>,
+    matcher: &Matcher,
+    own: Policy<'_>,
+    of_app: Policy<'_>,
+    (group, delays): (&Group, bool),
+) -> Route {
     let either = |own, of_app| -> Option<&PluginName> { Option::or(own, of_app) };
     Route {
         name: format!("{}/{matcher}", app.name).into(),
@@ -201,6 +214,7 @@ fn route(app: &Arc<App>, matcher: &Matcher, own: Policy<'_>, of_app: Policy<'_>,
         success: own.success.map_or_else(|| app.success.clone(), |it| it.0.clone()),
         path: own.path.map(|it| it.as_str().to_owned()),
         order: own.order.or(of_app.order).unwrap_or(group.order),
+        delays: own.delays.or(of_app.delays).unwrap_or(delays),
         timeout_ms: own.timeout_ms.or(of_app.timeout_ms).map_or(10_000, Millis::get),
         retry: retry(own, of_app),
         concurrency: own.concurrency.or(of_app.concurrency).map_or(128, AtOnce::get) as u32,
@@ -214,12 +228,15 @@ fn route(app: &Arc<App>, matcher: &Matcher, own: Policy<'_>, of_app: Policy<'_>,
 
 /// Each key by itself: a command that says `attempts` keeps its app's pauses.
 fn retry(own: Policy<'_>, of_app: Policy<'_>) -> RetryPolicy {
+    let on_retry = own.on_retry.or(of_app.on_retry).unwrap_or(OnRetry::Block);
     let (own, of_app, default) = (own.retry, of_app.retry, RetryPolicy::default());
     RetryPolicy {
         attempts: own.attempts.or(of_app.attempts).map_or(default.attempts, |it| it.0),
         first_ms: own.first_ms.or(of_app.first_ms).map_or(default.first_ms, Millis::get),
         factor: own.factor.or(of_app.factor).map_or(default.factor, |it| it.0),
         most_ms: own.most_ms.or(of_app.most_ms).map_or(default.most_ms, Millis::get),
+        inline_ms: own.inline_ms.or(of_app.inline_ms).map_or(default.inline_ms, |it| it.get()),
+        on_retry,
     }
 }
 

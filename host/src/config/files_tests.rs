@@ -92,19 +92,19 @@ error: unknown key `z`
   |
 1 | groups: [{name: g, topics: [orders], z: 1}]
   |                                      ^
-  = help: one of `name`, `topics`, `start`, `format`, `order`, `order-header`, `unmatched`, `window`, `session-timeout-ms`, `commit-every-ms`, `dead-letters`, `park`, `drain-ms`
+  = help: one of `name`, `topics`, `start`, `format`, `order`, `order-header`, `unmatched`, `window`, `session-timeout-ms`, `commit-every-ms`, `dead-letters`, `park`, `ladder`, `drain-ms`
 error: unknown key `x`
  --> c/apps/a.yaml:1:1
   |
 1 | x: 1
   | ^
-  = help: one of `name`, `protocol`, `servers`, `discover`, `url-from-message`, `server-type`, `on-selector-failure`, `server-concurrency`, `response-kb`, `eject`, `breaker`, `slow-start-ms`, `check`, `adaptive`, `commands`, `groups`, `topics`, `path`, `handler`, `selector`, `success`, `retry`, `timeout-ms`, `concurrency`, `rate`, `order`, `on-plugin-failure`
+  = help: one of `name`, `protocol`, `servers`, `discover`, `url-from-message`, `server-type`, `on-selector-failure`, `server-concurrency`, `response-kb`, `eject`, `breaker`, `slow-start-ms`, `check`, `adaptive`, `commands`, `groups`, `topics`, `path`, `handler`, `selector`, `success`, `retry`, `timeout-ms`, `concurrency`, `rate`, `order`, `on-retry`, `delays`, `on-plugin-failure`
 error: unknown key `y`
  --> c/apps/b.yaml:1:1
   |
 1 | y: 1
   | ^
-  = help: one of `name`, `protocol`, `servers`, `discover`, `url-from-message`, `server-type`, `on-selector-failure`, `server-concurrency`, `response-kb`, `eject`, `breaker`, `slow-start-ms`, `check`, `adaptive`, `commands`, `groups`, `topics`, `path`, `handler`, `selector`, `success`, `retry`, `timeout-ms`, `concurrency`, `rate`, `order`, `on-plugin-failure`
+  = help: one of `name`, `protocol`, `servers`, `discover`, `url-from-message`, `server-type`, `on-selector-failure`, `server-concurrency`, `response-kb`, `eject`, `breaker`, `slow-start-ms`, `check`, `adaptive`, `commands`, `groups`, `topics`, `path`, `handler`, `selector`, `success`, `retry`, `timeout-ms`, `concurrency`, `rate`, `order`, `on-retry`, `delays`, `on-plugin-failure`
 ",
     );
 }

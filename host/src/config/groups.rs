@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::types::{GroupName, TopicName, Within};
 use crate::domain::app::Order;
+use crate::domain::ladder::Names;
 use crate::yaml::{Cursor, Problem};
 
 /// A consumer group that this host joins.
@@ -37,6 +38,9 @@ pub struct Group {
     pub dead_letters: SideTopic,
     /// Topic for messages that wait for their target. Its name is `<group>.park` unless written.
     pub park: SideTopic,
+    /// Topics for messages that are not to be tried yet, `<group>.<topic>.retry.<time>` and `….delay.<time>`, each
+    /// made when it is first needed.
+    pub ladder: Ladder,
     /// How long a partition that is taken away may finish what it has begun, in ms.
     pub drain_ms: Within<0, 60_000>,
 }
@@ -56,6 +60,7 @@ impl Default for Group {
             commit_every_ms: Within::new(1_000),
             dead_letters: SideTopic::default(),
             park: SideTopic::default(),
+            ladder: Ladder::default(),
             drain_ms: Within::new(2_000),
         }
     }
@@ -94,6 +99,22 @@ pub struct SideTopic {
 impl Default for SideTopic {
     fn default() -> Self {
         Self { topic: None, partitions: None, replication: None, create: true }
+    }
+}
+
+/// The topics where messages wait.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Ladder {
+    /// Copies of each partition they are made with; unless written: as the cluster does by itself.
+    pub replication: Option<Within<1, 100>>,
+    /// Whether they are made where they are missing; if not, what needs one waits until it is there.
+    pub create: bool,
+}
+
+impl Default for Ladder {
+    fn default() -> Self {
+        Self { replication: None, create: true }
     }
 }
 
@@ -171,8 +192,8 @@ fn check_topics(group: &Group, at: Cursor<'_>, problems: &mut Vec<Problem>) {
                 .push(problem.help(format!("name the topic by `{key}: {{topic: …}}`, or shorten the group")));
         }
     }
-    let prefix = group.name.as_str().replace(':', "-");
-    let rungs = [format!("{prefix}.retry."), format!("{prefix}.delay.")];
+    let ladders: Vec<Names> =
+        group.topics.iter().map(|it| Names::new(group.name.as_str(), it.as_str())).collect();
     for (index, topic) in group.topics.iter().enumerate() {
         let place = || at.key("topics").item(index).place();
         if group.topics[..index].contains(topic) {
@@ -180,7 +201,7 @@ fn check_topics(group: &Group, at: Cursor<'_>, problems: &mut Vec<Problem>) {
             problems.push(problem.help("remove one of them"));
         }
         let own = [&dead, &park].iter().any(|it| *it == topic.as_str())
-            || rungs.iter().any(|it| topic.as_str().starts_with(it));
+            || ladders.iter().any(|it| it.find(topic.as_str()).is_some());
         if own {
             let message =
                 format!("the group writes to `{topic}` itself: its messages would go round for ever");

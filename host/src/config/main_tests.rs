@@ -52,33 +52,33 @@ fn groups_a_loop() {
             ("apps/a.yaml", "servers: [s:1]\ncommands: [a]\n"),
             (
                 "drover.yaml",
-                "groups:\n  - name: g\n    topics: [a, g.dead, p, g.retry.1s, a]\n    park: {topic: p}\n",
+                "groups:\n  - name: g\n    topics: [a, g.dead, p, g.a.retry.1s, a]\n    park: {topic: p}\n",
             ),
         ],
         "\
 error: the group writes to `g.dead` itself: its messages would go round for ever
  --> c/drover.yaml:3:17
   |
-3 |     topics: [a, g.dead, p, g.retry.1s, a]
+3 |     topics: [a, g.dead, p, g.a.retry.1s, a]
   |                 ^^^^^^
   = help: read it by a group of its own, whose dead letters go elsewhere
 error: the group writes to `p` itself: its messages would go round for ever
  --> c/drover.yaml:3:25
   |
-3 |     topics: [a, g.dead, p, g.retry.1s, a]
+3 |     topics: [a, g.dead, p, g.a.retry.1s, a]
   |                         ^
   = help: read it by a group of its own, whose dead letters go elsewhere
-error: the group writes to `g.retry.1s` itself: its messages would go round for ever
+error: the group writes to `g.a.retry.1s` itself: its messages would go round for ever
  --> c/drover.yaml:3:28
   |
-3 |     topics: [a, g.dead, p, g.retry.1s, a]
-  |                            ^^^^^^^^^^
+3 |     topics: [a, g.dead, p, g.a.retry.1s, a]
+  |                            ^^^^^^^^^^^^
   = help: read it by a group of its own, whose dead letters go elsewhere
 error: the topic `a` stands here twice
- --> c/drover.yaml:3:40
+ --> c/drover.yaml:3:42
   |
-3 |     topics: [a, g.dead, p, g.retry.1s, a]
-  |                                        ^
+3 |     topics: [a, g.dead, p, g.a.retry.1s, a]
+  |                                          ^
   = help: remove one of them
 ",
     );

@@ -73,6 +73,8 @@ pub struct Config {
     pub shards: Within<0, 1_024>,
     /// What the process may hold at once.
     pub limits: Limits,
+    /// Whether delays that messages ask for are kept, where an app says nothing; if not, they are delivered at once.
+    pub delays: bool,
     /// How services are reached.
     pub services: Services,
     /// The producers' door.
@@ -95,6 +97,7 @@ impl Default for Config {
             plugins: Vec::new(),
             shards: Within::new(0),
             limits: Limits::default(),
+            delays: true,
             services: Services::default(),
             gateway: Gateway::default(),
             admin: Admin::default(),

@@ -81,9 +81,15 @@ impl Group {
         }
     }
 
+    pub fn ladder_policy(&self) -> live::Ladder {
+        let replication = self.ladder.replication.map_or(-1, |it| it.get() as i32);
+        live::Ladder { replication, create: self.ladder.create }
+    }
+
     fn policy(&self) -> GroupPolicy {
         GroupPolicy {
             name: self.name.as_str().into(),
+            topics: self.topics.iter().map(ToString::to_string).collect(),
             format: match self.format {
                 Format::Auto => wire::Format::Auto,
                 Format::Native => wire::Format::Native,
@@ -100,6 +106,7 @@ impl Group {
             },
             dead_topic: self.dead_topic().into(),
             park_topic: self.park_topic().into(),
+            ladder: self.ladder_policy(),
         }
     }
 }

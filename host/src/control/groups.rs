@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::domain::app::Order;
     use crate::intake::{Pace, Start};
-    use crate::shard::live::Unmatched;
+    use crate::shard::live::{Ladder, Unmatched};
     use crate::wire::Format;
 
     fn wanted(name: &str, topic: &str, bytes: usize) -> Wanted {
@@ -215,10 +215,12 @@ mod tests {
             },
             policy: GroupPolicy {
                 name: name.into(),
+                topics: vec![topic.to_owned()],
                 format: Format::Auto,
                 unmatched: Unmatched::Dead,
                 dead_topic: topic.into(),
                 park_topic: "park".into(),
+                ladder: Ladder { replication: -1, create: true },
             },
         }
     }

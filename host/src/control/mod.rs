@@ -147,6 +147,12 @@ impl Control {
         &self.inner.directory
     }
 
+    /// Where the dead letters of a group go; none where this host has no such group.
+    pub fn dead_topic(&self, group: &str) -> Option<Arc<str>> {
+        let live = self.inner.live.borrow();
+        live.groups.iter().rfind(|it| &*it.name == group).map(|it| Arc::clone(&it.dead_topic))
+    }
+
     /// What still keeps this host from being ready; empty when it is.
     pub fn missing(&self) -> Vec<String> {
         let report = self.report();

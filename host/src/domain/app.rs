@@ -166,6 +166,8 @@ pub struct Route {
     /// In place of the app's path.
     pub path: Option<String>,
     pub order: Order,
+    /// Whether delays that messages ask for are kept. S57.
+    pub delays: bool,
     /// For one attempt, from its turn to the end of the answer.
     pub timeout_ms: u64,
     pub retry: RetryPolicy,

@@ -23,6 +23,11 @@ impl<'a> Headers<'a> {
     pub fn new(block: &'a [u8]) -> Self {
         Self { rest: block }
     }
+
+    /// What has not been read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
 }
 
 impl<'a> Iterator for Headers<'a> {
@@ -53,6 +58,15 @@ pub fn find<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
 /// The same as text, where it is UTF-8.
 pub fn find_str<'a>(block: &'a [u8], name: &str) -> Option<&'a str> {
     std::str::from_utf8(find(block, name)?).ok()
+}
+
+/// The beginning of a text that is to stand in a header, at most so many bytes.
+pub fn cut(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Whether the whole block is well formed.

@@ -29,4 +29,20 @@ pub struct Message {
     pub headers: Bytes,
     /// The number of the first attempt to come: 1, or more where a record has attempts behind it.
     pub attempt: u32,
+    /// Of one that has waited on a rung.
+    pub past: Option<Box<Past>>,
+}
+
+/// What a message that was put on a rung has behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// When it was first taken from Kafka, in ms since 1970.
+    pub first_seen_ms: u64,
+    /// When its first attempt failed, in ms since 1970, and why.
+    pub first_failed_ms: Option<u64>,
+    pub first_reason: Option<String>,
+    /// Deliveries in a row that were throttled, which are no attempts (S84).
+    pub throttled: u32,
+    /// How often it was sent again from the dead letters.
+    pub redriven: u32,
 }

@@ -3,10 +3,12 @@
 
 pub mod app;
 pub mod breaker;
+pub mod dead;
 pub mod exchange;
 pub mod gradient;
 pub mod hash;
 pub mod headers;
+pub mod ladder;
 pub mod ledger;
 pub mod limiter;
 pub mod message;

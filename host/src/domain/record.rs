@@ -101,6 +101,14 @@ impl Record {
         push_decimal(text, self.offset);
     }
 
+    /// The same record at the place that it came from, with the first `headers` bytes of its header block.
+    pub fn moved(self, place: (Arc<str>, i32, i64), timestamp_ms: Option<i64>, headers: usize) -> Self {
+        let (topic, partition, offset) = place;
+        let end = (self.value_end() + headers).min(self.data.len());
+        let data = self.data.slice(..end);
+        Self { topic, partition, offset, timestamp_ms, data, ..self }
+    }
+
     fn key_end(&self) -> usize {
         if self.key == ABSENT { 0 } else { self.key as usize }
     }

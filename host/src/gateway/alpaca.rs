@@ -129,12 +129,10 @@ async fn carry_out(gateway: &Arc<Gateway>, door: &Door, whole: &Whole) -> Result
     if !door.open {
         rights.topic(Some(&door.topic)).map_err(|it| no(&it.text))?;
     }
-    if sent.delay_s > 0 {
-        return Err(no("This version cannot delay messages: send it without delay"));
-    }
     let envelope = Envelope {
         log_id: Some(log_id.clone()),
         hash_key: Some(sent.hash_key.as_str().into()),
+        delay_ms: u64::try_from(sent.delay_s).unwrap_or(0).saturating_mul(1_000),
         ..Envelope::new(sent.command.as_str(), Some(Bytes::from(sent.data)))
     };
     let record = alpaca::encode(&envelope).map_err(|it| no(&it))?;

@@ -33,9 +33,22 @@ const HEADERS_MAX: usize = 100;
 /// Of a command, a key, a log id.
 const TEXT_BYTES_MAX: usize = 32 << 10;
 
-const FIELDS: [&str; 10] =
-    ["command", "data", "text", "data_base64", "key", "hash_key", "topic", "headers", "log_id", "expires_ms"];
-const QUERY_FIELDS: [&str; 6] = ["command", "key", "hash_key", "topic", "log_id", "expires_ms"];
+const FIELDS: [&str; 12] = [
+    "command",
+    "data",
+    "text",
+    "data_base64",
+    "key",
+    "hash_key",
+    "topic",
+    "headers",
+    "log_id",
+    "delay_ms",
+    "due_ms",
+    "expires_ms",
+];
+const QUERY_FIELDS: [&str; 8] =
+    ["command", "key", "hash_key", "topic", "log_id", "delay_ms", "due_ms", "expires_ms"];
 
 type Fields<'a> = Vec<(String, &'a RawValue)>;
 
@@ -81,9 +94,6 @@ pub fn raw(query: &str, content_type: Option<&str>, body: Bytes) -> Result<Batch
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if named.iter().any(|it| *it == name) {
             return Err(format!("`{name}` stands twice in the query"));
-        }
-        if let Some(text) = delay_refused("", &name) {
-            return Err(text);
         }
         if !QUERY_FIELDS.contains(&&*name) {
             return Err(format!(
@@ -137,9 +147,6 @@ fn message(fields: Fields<'_>, at: &str) -> Result<Sent, String> {
     let mut sent = Sent { topic: None, key: None, envelope: Envelope::new("", None) };
     let mut data: Option<String> = None;
     for (index, (name, value)) in fields.iter().enumerate() {
-        if let Some(text) = delay_refused(at, name) {
-            return Err(text);
-        }
         if !FIELDS.contains(&name.as_str()) {
             let all = FIELDS.join(", ");
             let name = short(name);
@@ -158,7 +165,7 @@ fn message(fields: Fields<'_>, at: &str) -> Result<Sent, String> {
             // Null is the same as left out, but for data.
             _ if value.get() == "null" => {}
             "headers" => sent.envelope.headers = header_block(at, value)?,
-            "expires_ms" => put(&mut sent, at, name, value.get().to_owned())?,
+            "delay_ms" | "due_ms" | "expires_ms" => put(&mut sent, at, name, value.get().to_owned())?,
             _ => {
                 let text = string(at, name, value)?;
                 limit(&format!("`{at}{name}`"), &text)?;
@@ -195,15 +202,18 @@ fn put(sent: &mut Sent, at: &str, name: &str, text: String) -> Result<(), String
         "topic" => sent.topic = Some(text),
         "log_id" if text.is_empty() => {}
         "log_id" => envelope.log_id = Some(text.into()),
-        _ => {
-            let wanted = "a whole number of milliseconds since 1970";
-            let number = text
-                .parse()
-                .map_err(|_| format!("`{at}{name}` has to be {wanted}, it is {}", short(&text)))?;
-            envelope.expires_ms = Some(number);
-        }
+        "delay_ms" => envelope.delay_ms = number(at, name, &text, "milliseconds from now")?,
+        "due_ms" => envelope.due_ms = Some(number(at, name, &text, SINCE_1970)?),
+        _ => envelope.expires_ms = Some(number(at, name, &text, SINCE_1970)?),
     }
     Ok(())
+}
+
+const SINCE_1970: &str = "milliseconds since 1970";
+
+fn number(at: &str, name: &str, text: &str, of: &str) -> Result<u64, String> {
+    let wrong = |_| format!("`{at}{name}` has to be a whole number of {of}, it is {}", short(text));
+    text.parse().map_err(wrong)
 }
 
 fn payload(at: &str, name: &str, value: &RawValue) -> Result<Bytes, String> {
@@ -290,15 +300,6 @@ fn missing_command(at: &str) -> String {
     format!("`{at}command` is missing or empty: it decides where the message goes")
 }
 
-fn delay_refused(at: &str, name: &str) -> Option<String> {
-    let delays = ["delay", "delay_ms", "delay_s", "due_ms", "due", "deliver_at"];
-    delays.contains(&name).then(|| {
-        format!(
-            "`{at}{name}`: this version cannot delay messages; leave it out, or send the message when it is due"
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,7 +308,7 @@ mod tests {
     #[test]
     fn one_message() {
         let body = r#"{"command":"pay","data":{"a": 1.50},"key":"k","hash_key":"h","topic":"t","log_id":"l",
-                      "headers":{"a":"b"},"expires_ms":5}"#;
+                      "headers":{"a":"b"},"expires_ms":5,"delay_ms":7,"due_ms":8}"#;
         let batch = json(body.as_bytes()).unwrap();
         assert!(!batch.is_list);
         let it = &batch.messages[0];
@@ -318,6 +319,7 @@ mod tests {
             ("pay", Some("l"), Some("h"))
         );
         assert_eq!((it.data.as_deref(), it.expires_ms), (Some(&br#"{"a": 1.50}"#[..]), Some(5)));
+        assert_eq!((it.delay_ms, it.due_ms), (7, Some(8)));
         let headers: Vec<_> = Headers::new(&it.headers).map(|it| (it.name, it.value)).collect();
         let json_type = (&b"content-type"[..], Some(&b"application/json"[..]));
         assert_eq!(headers, [(&b"a"[..], Some(&b"b"[..])), json_type]);
@@ -369,7 +371,7 @@ mod tests {
             (
                 r#"{"comand":"c","data":1}"#,
                 "`comand` is no field of a message; these are: command, data, text, data_base64, key, hash_key, \
-                 topic, headers, log_id, expires_ms",
+                 topic, headers, log_id, delay_ms, due_ms, expires_ms",
             ),
             (r#"{"command":"c","data":1,"text":"2"}"#, "both `data` and `text`: send one of them"),
             (
@@ -377,8 +379,8 @@ mod tests {
                 "`data` is missing: send `data` (any JSON), `text` or `data_base64`; `\"text\": \"\"` for none",
             ),
             (
-                r#"{"command":"c","data":1,"delay_ms":5}"#,
-                "`delay_ms`: this version cannot delay messages; leave it out, or send the message when it is due",
+                r#"{"command":"c","data":1,"delay_ms":"5"}"#,
+                "`delay_ms` has to be a whole number of milliseconds from now, it is \"5\"",
             ),
             (
                 r#"{"command":"c","data":1,"expires_ms":"soon"}"#,
@@ -455,12 +457,9 @@ mod tests {
             (
                 "command=a&x=1",
                 "`x` is no field that the query may have; these are: command, key, hash_key, topic, log_id, \
-                 expires_ms",
+                 delay_ms, due_ms, expires_ms",
             ),
-            (
-                "command=a&delay=1",
-                "`delay`: this version cannot delay messages; leave it out, or send the message when it is due",
-            ),
+            ("command=a&due_ms=-1", "`due_ms` has to be a whole number of milliseconds since 1970, it is -1"),
             ("command=a&key=%ff", "`key` is not UTF-8 in the query: write its UTF-8 bytes, each as %XX"),
             (
                 "command=a&expires_ms=x",

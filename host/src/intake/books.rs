@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::lane::Lane;
+use super::lane::{Kind, Lane};
 use super::{LaneSlots, Shared};
 use crate::shard::work::{Ack, LaneTable};
 
@@ -47,8 +47,15 @@ impl Books {
         }
     }
 
-    /// False when this process holds as many lanes as it can.
-    pub fn open(&mut self, topic: &str, partition: i32, position: Option<i64>, window: usize) -> bool {
+    /// Opens a lane; that of a rung names its `source`, whose lane is open. False when this process holds as many
+    /// lanes as it can.
+    pub fn open(
+        &mut self,
+        (topic, partition): (&str, i32),
+        source: Option<&str>,
+        position: Option<i64>,
+        window: usize,
+    ) -> bool {
         let topic: Arc<str> = self.topic(topic);
         let key = (Arc::clone(&topic), partition);
         if self.places.contains_key(&key) {
@@ -59,8 +66,24 @@ impl Books {
         self.table.open(slot, epoch);
         self.places.insert(key, self.lanes.len());
         self.slots.insert(slot, self.lanes.len());
-        self.lanes.push(Lane::new((topic, partition), (slot, epoch), position, window));
+        let source = source.and_then(|it| self.get(it, partition));
+        let kind =
+            source.map_or(Kind::Source, |it| Kind::Rung { source: Arc::clone(&it.topic), home: it.slot });
+        self.lanes.push(Lane::new((topic, partition), (slot, epoch), kind, position, window));
         true
+    }
+
+    /// The rungs of these.
+    pub fn rungs_of(&self, partitions: &[(String, i32)]) -> Vec<(String, i32)> {
+        let mut rungs = Vec::new();
+        for lane in &self.lanes {
+            if let Kind::Rung { source, .. } = &lane.kind
+                && partitions.iter().any(|it| it.1 == lane.partition && *it.0 == **source)
+            {
+                rungs.push((lane.topic.to_string(), lane.partition));
+            }
+        }
+        rungs
     }
 
     /// From now on nothing of it is begun but what lies below something that was.

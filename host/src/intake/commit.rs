@@ -133,6 +133,7 @@ impl Commits {
             self.closed = None;
             if let Some(lane) = books.get_mut(&topic, partition).filter(|it| it.epoch == epoch) {
                 lane.committed = lane.committed.max(Some(offset));
+                lane.committed_at = Instant::now();
                 if lane.sent == Some(offset) {
                     lane.sent = None;
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lane::Lane;
+use super::lane::{Kind, Lane};
 use crate::domain::app::Order;
 use crate::domain::hash::hash;
 use crate::domain::headers;
@@ -39,7 +39,10 @@ impl Hand {
         let hash = key.map_or(record.offset as u64, hash);
         let shards = self.batches.len() as u64;
         let shard = match self.order {
-            Order::Partition => u64::from(lane.slot) % shards,
+            Order::Partition => match lane.kind {
+                Kind::Source => u64::from(lane.slot) % shards,
+                Kind::Rung { home, .. } => u64::from(home) % shards,
+            },
             Order::Key => hash % shards,
             Order::None => record.offset as u64 % shards,
         };
@@ -50,7 +53,13 @@ impl Hand {
             offset: record.offset,
             bytes: record.bytes() as u32,
         };
-        self.batches[shard as usize].push(Work { ticket, hash, received_ms: now_ms, record });
+        self.batches[shard as usize].push(Work {
+            ticket,
+            hash,
+            received_ms: now_ms,
+            is_from_rung: lane.kind != Kind::Source,
+            record,
+        });
     }
 
     /// Sends what was put. False when a shard is gone: then this process has to end.

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use crate::domain::ladder;
 use crate::domain::offsets::{Offsets, Refused};
 use crate::domain::record::Record;
 
@@ -14,6 +16,7 @@ pub struct Lane {
     /// Changes when the partition is assigned anew or its log was cut: acknowledgements of an older one
     /// change nothing.
     pub epoch: u32,
+    pub kind: Kind,
     offsets: Option<Offsets>,
     /// Where it began to receive.
     first: Option<i64>,
@@ -24,9 +27,15 @@ pub struct Lane {
     pub bytes: usize,
     /// Taken from the client when there was no room; in order, before anything taken later.
     stash: VecDeque<Record>,
+    /// What these weigh.
+    stashed: usize,
+    /// When the first of the stash is due, in ms since 1970. Of rungs.
+    waits_until: Option<u64>,
     pub paused: bool,
     /// Acknowledged by the broker.
     pub committed: Option<i64>,
+    /// When it last was.
+    pub committed_at: Instant,
     /// Sent to the broker, its word is awaited.
     pub sent: Option<i64>,
     /// The group goes on without this member: its commits would be refused.
@@ -35,6 +44,28 @@ pub struct Lane {
     pub settled: u64,
     pub dropped: u64,
 }
+
+/// What a lane's records are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Fresh messages.
+    Source,
+    /// Those of a source that wait, until each is due.
+    Rung {
+        /// The topic that they came from.
+        source: Arc<str>,
+        /// Slot of that topic's lane of the same partition: what is ordered by partition goes to its shard.
+        home: u32,
+    },
+}
+
+/// What a rung's lane holds in memory of those that are not due: what it takes now is not fetched again each time
+/// that some are.
+const STASH_MESSAGES: usize = 256;
+const STASH_BYTES: usize = 128 << 10;
+
+/// Kafka keeps the offsets of what nobody subscribes to for 7 days, or as its operator says.
+const COMMIT_AGAIN: Duration = Duration::from_secs(6 * 3_600);
 
 /// A lane's share of its group's budgets: what it may have handed over at once. One message always fits,
 /// however large (P11).
@@ -57,6 +88,7 @@ impl Lane {
     pub fn new(
         (topic, partition): (Arc<str>, i32),
         (slot, epoch): (u32, u32),
+        kind: Kind,
         position: Option<i64>,
         window: usize,
     ) -> Self {
@@ -65,14 +97,18 @@ impl Lane {
             partition,
             slot,
             epoch,
+            kind,
             offsets: position.map(|it| Offsets::new(it, window)),
             first: position,
             window,
             handed: 0,
             bytes: 0,
             stash: VecDeque::new(),
+            stashed: 0,
+            waits_until: None,
             paused: false,
             committed: None,
+            committed_at: Instant::now(),
             sent: None,
             lost: false,
             received: 0,
@@ -82,24 +118,36 @@ impl Lane {
     }
 
     /// Takes a record in.
-    pub fn take(&mut self, record: Record, share: Share) -> Taken {
+    pub fn take(&mut self, record: Record, share: Share, now_ms: u64) -> Taken {
         if !self.stash.is_empty() {
+            self.stashed += record.bytes();
             self.stash.push_back(record);
             return Taken::Stashed;
         }
-        self.enter(record, share)
+        self.enter(record, share, now_ms)
     }
 
-    /// The next record of the stash, if there is room for it.
-    pub fn unstash(&mut self, share: Share) -> Option<Taken> {
+    /// The next record of the stash, if it is due and there is room for it.
+    pub fn unstash(&mut self, share: Share, now_ms: u64) -> Option<Taken> {
+        if self.waits(now_ms) {
+            return None;
+        }
         let record = self.stash.pop_front()?;
-        match self.enter(record, share) {
+        self.stashed -= record.bytes();
+        match self.enter(record, share, now_ms) {
             Taken::Stashed => None,
             taken => Some(taken),
         }
     }
 
-    fn enter(&mut self, record: Record, share: Share) -> Taken {
+    fn enter(&mut self, record: Record, share: Share, now_ms: u64) -> Taken {
+        self.waits_until = match self.kind {
+            Kind::Source => None,
+            Kind::Rung { .. } => Some(ladder::release_ms(record.headers())).filter(|it| *it > now_ms),
+        };
+        if self.waits_until.is_some() {
+            return self.put_back(record);
+        }
         let offsets = self.offsets.get_or_insert_with(|| Offsets::new(record.offset, self.window));
         self.first.get_or_insert(record.offset);
         let bytes = record.bytes();
@@ -112,11 +160,40 @@ impl Lane {
                 self.received += 1;
                 Taken::Hand(record)
             }
-            Err(Refused::Full) => {
-                self.stash.push_front(record);
-                Taken::Stashed
-            }
+            Err(Refused::Full) => self.put_back(record),
             Err(Refused::Backward) => Taken::Restart(record),
+        }
+    }
+
+    fn put_back(&mut self, record: Record) -> Taken {
+        self.stashed += record.bytes();
+        self.stash.push_front(record);
+        Taken::Stashed
+    }
+
+    /// Whether its first record is not due.
+    pub fn waits(&self, now_ms: u64) -> bool {
+        self.waits_until.is_some_and(|it| it > now_ms)
+    }
+
+    /// When its first record is due, in ms since 1970.
+    pub fn waits_until(&self) -> Option<u64> {
+        self.waits_until
+    }
+
+    /// Whether to fetch no more for now.
+    pub fn is_stashed_full(&self) -> bool {
+        match self.kind {
+            Kind::Source => !self.stash.is_empty(),
+            Kind::Rung { .. } => self.stash.len() >= STASH_MESSAGES || self.stashed >= STASH_BYTES,
+        }
+    }
+
+    /// Whether to fetch again, having stopped.
+    pub fn is_stash_low(&self) -> bool {
+        match self.kind {
+            Kind::Source => self.stash.is_empty(),
+            Kind::Rung { .. } => self.stash.len() * 2 <= STASH_MESSAGES && self.stashed * 2 <= STASH_BYTES,
         }
     }
 
@@ -149,8 +226,14 @@ impl Lane {
     /// tries some refusals again by itself, and an old position that is tried again would overtake the new one.
     pub fn to_commit(&self) -> Option<i64> {
         let low = self.low()?;
-        let is_new = self.committed.is_none_or(|it| it < low);
+        let is_new = self.committed.is_none_or(|it| it < low) || self.is_stale(self.committed_at.elapsed());
         (is_new && self.sent.is_none() && !self.lost).then_some(low)
+    }
+
+    /// Offsets of rungs expire even in an active group, which does not subscribe to them: idle ones are committed
+    /// again.
+    fn is_stale(&self, age: Duration) -> bool {
+        matches!(self.kind, Kind::Rung { .. }) && self.committed.is_some() && age > COMMIT_AGAIN
     }
 
     /// Whether the broker has all that it can have, or never will.
@@ -176,8 +259,14 @@ impl Lane {
 
     /// Records that may be taken for it before it is full.
     pub fn room(&self, share: Share) -> usize {
-        if self.paused || !self.stash.is_empty() {
+        if self.paused {
             return 0;
+        }
+        if !self.stash.is_empty() {
+            return match self.kind {
+                Kind::Source => 0,
+                Kind::Rung { .. } => STASH_MESSAGES.saturating_sub(self.stash.len()),
+            };
         }
         let of_window = self.offsets.as_ref().map_or(self.window, Offsets::room);
         of_window.min(share.messages.saturating_sub(self.handed as usize))
@@ -190,7 +279,13 @@ impl Lane {
         room * 2 >= self.window && self.bytes * 2 <= share.bytes && handed * 2 <= share.messages
     }
 
-    pub fn is_stashing(&self) -> bool {
-        !self.stash.is_empty()
+    /// Messages that it holds and that are not handed over.
+    pub fn stashed(&self) -> usize {
+        self.stash.len()
+    }
+
+    /// Whether it has a part in its group's budgets: rungs have while something of them is under way.
+    pub fn is_active(&self) -> bool {
+        self.kind == Kind::Source || self.handed > 0
     }
 }

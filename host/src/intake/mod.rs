@@ -7,6 +7,7 @@
 //!    '--assign, drain, unassign-- rebalance
 //! ```
 
+mod adopt;
 mod books;
 mod commit;
 mod hand;
@@ -23,6 +24,7 @@ pub use self::report::{GroupReport, LaneReport};
 use crate::domain::app::Order;
 use crate::kafka::consumer::{GroupConsumer, GroupSettings};
 use crate::kafka::{ClientSettings, Error};
+use crate::outbox::rungs::Rungs;
 use crate::shard::Input;
 use crate::shard::appetite::Appetite;
 use crate::shard::work::{Ack, LANES_MAX, LaneTable};
@@ -74,6 +76,7 @@ pub struct Shared {
     pub slots: Arc<LaneSlots>,
     pub shards: Vec<tokio::sync::mpsc::UnboundedSender<Input>>,
     pub appetite: Arc<Appetite>,
+    pub rungs: Rungs,
 }
 
 /// Slots of the lane table that are free, and the next epoch.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use super::adopt::Adopt;
 use super::books::Books;
 use super::commit::{Commits, Standing};
 use super::hand::{self, Hand};
@@ -43,6 +44,7 @@ pub struct Poll {
     pub(super) commits: Commits,
     pub(super) hand: Hand,
     pub(super) rebalance: Rebalance,
+    pub(super) adopt: Adopt,
     inbox: Inbox,
     report: Arc<Mutex<GroupReport>>,
     next_report: Instant,
@@ -63,6 +65,7 @@ impl Poll {
             commits: Commits::new(config.pace.commit_every_ms),
             hand: Hand::new(&config, inbox.seat, &shared),
             rebalance: Rebalance::default(),
+            adopt: Adopt::new(shared.rungs),
             config,
             consumer,
             inbox,
@@ -113,6 +116,7 @@ impl Poll {
             }
         }
         self.rebalance_turn();
+        self.adopt_turn();
         if self.commits.is_due() {
             self.commits.send(&self.consumer, &mut self.books, |_, _| true);
         }
@@ -151,10 +155,12 @@ impl Poll {
 
     fn take(&mut self, credit: usize) {
         let busy = self.books.iter().any(|it| it.handed > 0);
-        let wait = if busy { WAIT_BUSY } else { WAIT_IDLE };
+        let now_ms = clock::now_ms();
+        let due = self.books.iter().filter_map(|it| it.waits_until()).min();
+        let until_due = due.map_or(WAIT_IDLE, |it| Duration::from_millis(it.saturating_sub(now_ms)));
+        let wait = if busy { WAIT_BUSY } else { WAIT_IDLE }.min(until_due);
         let share = self.share();
         let (books, hand) = (&mut self.books, &mut self.hand);
-        let now_ms = clock::now_ms();
         let mut full = Vec::new();
         let taken = self.consumer.take(
             credit,
@@ -179,7 +185,7 @@ impl Poll {
 
     /// Each lane's share of the budgets: one that is blocked cannot use up its neighbours'.
     fn share(&self) -> Share {
-        let lanes = self.books.len().max(1);
+        let lanes = self.books.iter().filter(|it| it.is_active()).count().max(1);
         let pace = &self.config.pace;
         Share { bytes: pace.bytes / lanes, messages: (pace.messages / lanes).max(1) }
     }
@@ -212,7 +218,7 @@ impl Poll {
             if !lane.has_drained(share) {
                 continue;
             }
-            while let Some(taken) = books.at(at).unstash(share) {
+            while let Some(taken) = books.at(at).unstash(share, now_ms) {
                 match taken {
                     Taken::Hand(record) => hand.put(books.at(at), record, now_ms),
                     Taken::Restart(record) => {
@@ -223,7 +229,7 @@ impl Poll {
                 }
             }
             let lane = books.at(at);
-            if lane.paused && !lane.is_stashing() {
+            if lane.paused && lane.is_stash_low() {
                 lane.paused = false;
                 resumed.push((lane.topic.to_string(), lane.partition));
             }
@@ -251,7 +257,12 @@ impl Poll {
                 committed: it.committed,
                 open: it.handed,
                 bytes: it.bytes,
-                gate: (it.paused || it.room(share) == 0).then_some("window"),
+                gate: match it.waits_until() {
+                    Some(_) => Some("due"),
+                    None => (it.paused || it.room(share) == 0).then_some("window"),
+                },
+                waits_until_ms: it.waits_until(),
+                stashed: it.stashed(),
             })
             .collect();
         let sum = |part: fn(&super::lane::Lane) -> u64| self.books.iter().map(part).sum::<u64>();
@@ -284,10 +295,10 @@ fn put(
     (share, now_ms): (Share, u64),
     full: &mut Vec<usize>,
 ) {
-    match books.at(at).take(record, share) {
+    match books.at(at).take(record, share, now_ms) {
         Taken::Hand(record) => hand.put(books.at(at), record, now_ms),
         Taken::Stashed => {
-            if full.last() != Some(&at) {
+            if books.at(at).is_stashed_full() && full.last() != Some(&at) {
                 full.push(at);
             }
         }

@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::Start;
+use super::adopt::{aside, positions_of, source_of};
 use super::commit::Standing;
 use super::lane::Lane;
 use super::poll::Poll;
 use crate::failpoint;
 use crate::kafka::Error;
-use crate::kafka::consumer::{Event, Positions, StartAt};
+use crate::kafka::consumer::{Event, StartAt};
 
 #[derive(Default)]
 pub struct Rebalance {
@@ -45,6 +45,11 @@ impl Rebalance {
     pub fn is_answering(&self) -> bool {
         self.step.is_some()
     }
+
+    /// Whether some event has come and has no answer.
+    pub fn is_busy(&self) -> bool {
+        self.step.is_some() || !self.waiting.is_empty()
+    }
 }
 
 impl Poll {
@@ -70,9 +75,11 @@ impl Poll {
             Event::Assign(partitions) => self.locate(partitions),
             Event::Revoke { partitions, lost: true } => {
                 tracing::warn!(group = self.config.name, ?partitions, "lost");
+                let partitions = self.with_rungs(partitions);
                 self.give_back(&partitions, Duration::ZERO);
             }
             Event::Revoke { partitions, lost: false } => {
+                let partitions = self.with_rungs(partitions);
                 self.end(&partitions);
                 failpoint::reached("rebalance");
                 self.rebalance.step = Some(Step::Drain { partitions, since: Instant::now() });
@@ -115,21 +122,27 @@ impl Poll {
     fn locate(&mut self, partitions: Vec<(String, i32)>) {
         let (tell, found) = mpsc::channel();
         let (positions, start) = (self.consumer.positions(), self.config.start);
-        let asked = partitions.clone();
-        let spawned = std::thread::Builder::new().name("positions".to_owned()).spawn(move || {
+        let (asked, ladders) = (partitions.clone(), self.adopt.ladders(&self.config));
+        aside("positions", move || {
             // The poll thread may have ended meanwhile.
-            let _ = tell.send(positions_of(&positions, &asked, start));
+            let _ = tell.send(positions_of(&positions, &asked, start, &ladders));
         });
-        if let Err(error) = spawned {
-            tracing::error!(%error, "cannot start a thread");
-        }
         self.rebalance.step = Some(Step::Locate { partitions, found });
     }
 
-    fn assign(&mut self, starts: &[StartAt]) {
+    /// These and their rungs: events name sources only.
+    fn with_rungs(&self, mut partitions: Vec<(String, i32)>) -> Vec<(String, i32)> {
+        partitions.extend(self.books.rungs_of(&partitions));
+        partitions
+    }
+
+    /// Sources first, then their rungs.
+    pub(super) fn assign(&mut self, starts: &[StartAt]) {
         let (window, name) = (self.config.window, self.config.name.clone());
+        let ladders = self.adopt.ladders(&self.config);
         for it in starts {
-            if !self.books.open(&it.topic, it.partition, it.position, window) {
+            let source = source_of(&ladders, &it.topic);
+            if !self.books.open((&it.topic, it.partition), source, it.position, window) {
                 tracing::error!(group = name, "this process holds as many partitions as it can");
             }
         }
@@ -251,25 +264,4 @@ impl Poll {
             }
         }
     }
-}
-
-/// The commits of the group; where there are none, the start that the operator chose (S51, S65).
-fn positions_of(
-    positions: &Positions,
-    partitions: &[(String, i32)],
-    start: Start,
-) -> Result<Vec<StartAt>, Error> {
-    let wait = Duration::from_secs(10);
-    let committed = positions.committed(partitions, wait)?;
-    committed
-        .into_iter()
-        .map(|(topic, partition, offset)| {
-            let position = match (offset, start) {
-                (Some(offset), _) => Some(offset),
-                (None, Start::Oldest) => None,
-                (None, Start::Newest) => Some(positions.watermarks(&topic, partition, wait)?.1),
-            };
-            Ok(StartAt { topic, partition, position })
-        })
-        .collect()
 }

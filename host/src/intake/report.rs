@@ -35,6 +35,10 @@ pub struct LaneReport {
     pub bytes: usize,
     /// Why nothing is taken for it.
     pub gate: Option<&'static str>,
+    /// Of a rung: when its first record is due, in ms since 1970.
+    pub waits_until_ms: Option<u64>,
+    /// Held in memory, not handed over.
+    pub stashed: usize,
 }
 
 impl GroupReport {

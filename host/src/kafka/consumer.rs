@@ -318,6 +318,13 @@ impl Positions {
             .collect()
     }
 
+    /// All topics of the cluster, each with its number of partitions.
+    pub fn topics(&self, wait: Duration) -> Result<Vec<(String, i32)>, Error> {
+        let known = self.0.fetch_metadata(None, wait);
+        let known = known.map_err(|it| Error::request("asking for the topics", &it))?;
+        Ok(known.topics().iter().map(|it| (it.name().to_owned(), it.partitions().len() as i32)).collect())
+    }
+
     /// First offset held and the one that the next record will get.
     pub fn watermarks(&self, topic: &str, partition: i32, wait: Duration) -> Result<(i64, i64), Error> {
         self.0
@@ -466,7 +473,7 @@ fn timestamp(message: *const sys::rd_kafka_message_t) -> Option<i64> {
 }
 
 /// Fills `block` with the message's headers.
-fn read_headers(message: *const sys::rd_kafka_message_t, block: &mut Vec<u8>) {
+pub(super) fn read_headers(message: *const sys::rd_kafka_message_t, block: &mut Vec<u8>) {
     block.clear();
     let mut list = ptr::null_mut();
     // SAFETY: the message lives, and its headers with it.

@@ -1,7 +1,8 @@
 //! The edge to Kafka: everything that names librdkafka. Knows nothing of lanes, shards or plugins.
 //!
 //! `consumer` is one member of one consumer group, driven by one poll thread. `producer` is shared by all
-//! threads. `topics` makes and looks at topics. All three take their settings from [`ClientSettings`].
+//! threads. `topics` makes and looks at topics; `reader` follows one that is
+//! state, `scan` reads what one holds. All take their settings from [`ClientSettings`].
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ pub mod consumer;
 mod context;
 pub mod producer;
 pub mod reader;
+pub mod scan;
 pub mod topics;
 
 /// Up to here the C library takes memory from its heaps, in bytes; the most that it can be told.

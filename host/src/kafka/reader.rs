@@ -93,7 +93,8 @@ impl Drop for Reader {
     }
 }
 
-struct ReaderContext;
+/// Log lines go to ours; the end of a log is no error.
+pub(super) struct ReaderContext;
 
 impl rdkafka::client::ClientContext for ReaderContext {
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::{ClientSettings, Error};
 
@@ -49,6 +52,18 @@ impl Topics {
         }
     }
 
+    /// Gives a topic more partitions, so many in all.
+    pub async fn widen(&self, topic: &str, partitions: i32) -> Result<(), Error> {
+        let doing = || format!("giving topic {topic} {partitions} partitions");
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+        let wanted = NewPartitions::new(topic, usize::try_from(partitions).unwrap_or(1));
+        let answers = self.client.create_partitions([&wanted], &options).await;
+        match answers.map_err(|it| Error::request(doing(), &it))?.into_iter().next() {
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err((_, code))) => Err(Error::request(doing(), &rdkafka::error::KafkaError::AdminOp(code))),
+        }
+    }
+
     /// Deletes those that are there; the cluster clears their data away later. How many there were.
     pub async fn delete(&self, topics: &[&str]) -> Result<usize, Error> {
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
@@ -65,6 +80,29 @@ impl Topics {
             }
         }
         Ok(deleted)
+    }
+
+    /// Deletes what lies before these offsets, for each partition; Kafka deletes nowhere else. The first offset that
+    /// is held afterwards, or why not.
+    pub async fn delete_before(
+        &self,
+        topic: &str,
+        offsets: &[(i32, i64)],
+    ) -> Result<Vec<(i32, Result<i64, String>)>, Error> {
+        let failed = |it: KafkaError| Error::request(format!("deleting from topic {topic}"), &it);
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (partition, offset) in offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).map_err(failed)?;
+        }
+        let wait = Some(Duration::from_secs(30));
+        let options = AdminOptions::new().operation_timeout(wait).request_timeout(wait);
+        let done = self.client.delete_records(&list, &options).await.map_err(failed)?;
+        let first = |it: &TopicPartitionListElem<'_>| match (it.error(), it.offset()) {
+            (Err(error), _) => Err(error.to_string()),
+            (Ok(()), Offset::Offset(offset)) => Ok(offset),
+            (Ok(()), other) => Err(format!("the cluster answers {other:?}")),
+        };
+        Ok(done.elements().iter().map(|it| (it.partition(), first(it))).collect())
     }
 
     /// The names of all topics that begin so. Blocks.

@@ -24,9 +24,11 @@ pub enum Wait {
     Throttled,
     /// For a place among those that an adaptive app has.
     Adaptive,
+    /// For the time that it is due, so soon that it is not put on a rung.
+    Due,
 }
 
-const ALL: [(Wait, &str); 10] = [
+const ALL: [(Wait, &str); 11] = [
     (Wait::Order, "order"),
     (Wait::Concurrency, "concurrency"),
     (Wait::Rate, "rate"),
@@ -37,6 +39,7 @@ const ALL: [(Wait, &str); 10] = [
     (Wait::Breaker, "breaker"),
     (Wait::Throttled, "throttled"),
     (Wait::Adaptive, "adaptive"),
+    (Wait::Due, "due"),
 ];
 
 /// Changed where somebody waits, which is never on the straight way of a message.
@@ -84,7 +87,7 @@ mod tests {
             waits.change(*wait, at as i64);
         }
         let server = waits.begin(Wait::Server);
-        assert_eq!(waits.levels().map(|it| it.1).collect::<Vec<_>>(), [0, 1, 2, 4, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(waits.levels().map(|it| it.1).collect::<Vec<_>>(), [0, 1, 2, 4, 4, 5, 6, 7, 8, 9, 10]);
         drop(server);
         assert_eq!(waits.levels().nth(3), Some(("server", 3)));
     }

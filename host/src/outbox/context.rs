@@ -19,11 +19,11 @@ pub struct Ended<'a> {
     pub reason: &'a str,
     pub first_reason: Option<&'a str>,
     pub attempts: u32,
+    /// How often it was sent again from the dead letters.
+    pub redriven: u32,
     /// In ms since 1970.
     pub first_seen_ms: u64,
     pub ended_ms: u64,
-    /// For a parked delay: when it is due, in ms since 1970.
-    pub due_ms: Option<u64>,
     /// The value was too large for the topic and is cut: so many bytes it had.
     pub truncated_from: Option<usize>,
     /// Even so it was too large: so many bytes the record's own headers, and its key, had.
@@ -58,18 +58,18 @@ pub fn dead_headers(it: &Ended<'_>) -> Vec<u8> {
     ];
     for (name, value) in optional {
         if let Some(value) = value {
-            add(name, cut(value));
+            add(name, headers::cut(value, REASON_MAX));
         }
     }
     add("drover-stage", it.stage);
     add("drover-code", it.code);
-    add("drover-reason", cut(it.reason));
+    add("drover-reason", headers::cut(it.reason, REASON_MAX));
     add("drover-attempts", &it.attempts.to_string());
+    if it.redriven > 0 {
+        add("drover-redriven", &it.redriven.to_string());
+    }
     add("drover-first-seen-ms", &it.first_seen_ms.to_string());
     add("drover-ended-ms", &it.ended_ms.to_string());
-    if let Some(due_ms) = it.due_ms {
-        add("drover-due-ms", &due_ms.to_string());
-    }
     let left_out = [
         ("drover-truncated-from-bytes", it.truncated_from),
         ("drover-headers-left-out-bytes", it.headers_left_out),
@@ -81,12 +81,4 @@ pub fn dead_headers(it: &Ended<'_>) -> Vec<u8> {
         }
     }
     block
-}
-
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(REASON_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }

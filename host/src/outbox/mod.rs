@@ -2,6 +2,7 @@
 //! Shared by all threads; a shard awaits its own records' reports.
 
 mod context;
+pub mod rungs;
 
 use std::sync::Arc;
 use std::time::Duration;

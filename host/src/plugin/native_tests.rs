@@ -102,6 +102,7 @@ fn message(random: &mut Random) -> Rc<Message> {
         value: value.map(Bytes::from_static),
         headers: block.into(),
         attempt: 1,
+        past: None,
     })
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -17,10 +18,12 @@ use super::request;
 use super::settle::Ending;
 use super::work::{Ack, Ticket, Work};
 use crate::domain::app::{Order, Route};
+use crate::domain::ladder::Rung;
 use crate::domain::message::Message;
 use crate::domain::outcome::{Failure, Outcome, Stage};
+use crate::domain::record::Record;
 use crate::domain::routes::Routes;
-use crate::metrics::{RouteCounters, RouteKey};
+use crate::metrics::{RouteCounters, RouteKey, Wait};
 use crate::plugin::Plugin;
 use crate::wire;
 
@@ -99,7 +102,7 @@ impl Shard {
 
     /// Takes a record in. It ends as a job in a queue or in flight, or is settled at once.
     fn admit(self: &Rc<Self>, work: Work) {
-        let Work { ticket, hash, received_ms, record } = work;
+        let Work { ticket, hash, received_ms, is_from_rung, record } = work;
         if !self.shared.lanes.is_live(&ticket) {
             self.acknowledge(Ack { ticket, settled: false });
             return;
@@ -109,7 +112,11 @@ impl Shard {
             self.acknowledge(Ack { ticket, settled: false });
             return;
         };
-        let message = match wire::decode(group.format, record) {
+        let decoded = match is_from_rung {
+            false => wire::decode(group.format, record),
+            true => self.restore(group.format, record),
+        };
+        let message = match decoded {
             Ok(message) => message,
             Err((record, failure)) => {
                 let ending = Ending::unreadable(record, failure, received_ms);
@@ -124,13 +131,59 @@ impl Shard {
         };
         let route = self.route_here(route);
         self.note_met(&route, ticket.group, received_ms);
-        if let Some(outcome) = not_now(&message, received_ms) {
-            self.settle_now(ticket, Ending::of(Rc::new(message), Some(route), outcome, received_ms));
-            return;
-        }
+        let first_seen_ms = message.past.as_ref().map_or(received_ms, |it| it.first_seen_ms);
+        let wait_ms = match not_now(&message, received_ms, route.route.delays) {
+            None => 0,
+            Some(Outcome::Deferred(due_ms)) if due_ms - received_ms < Rung::SHORTEST.ms() => {
+                due_ms - received_ms
+            }
+            Some(outcome) => {
+                self.settle_now(ticket, Ending::of(Rc::new(message), Some(route), outcome, first_seen_ms));
+                return;
+            }
+        };
         let key = self.order_key(route.route.order, ticket.group, hash, &message);
         let (generation, message) = (live.generation, Rc::new(message));
-        let job = Job { ticket, received_ms, generation, order_hash: hash, key, message, route };
+        let job =
+            Job { ticket, received_ms: first_seen_ms, generation, order_hash: hash, key, message, route };
+        match wait_ms {
+            0 => self.enter(job),
+            _ => self.enter_when_due(job, Duration::from_millis(wait_ms)),
+        }
+    }
+
+    /// A record of a rung is read as what it was before it came there.
+    fn restore(&self, format: wire::Format, record: Record) -> Result<Message, (Record, Failure)> {
+        let shared = |name: &str| {
+            let topics = self.topics.borrow();
+            topics.iter().find(|it| ***it == *name).map_or_else(|| name.into(), Arc::clone)
+        };
+        let unreadable = |(record, detail)| (record, Failure::lasting(Stage::Decode, detail));
+        let (record, stay) = wire::rung::restore(record, shared).map_err(unreadable)?;
+        let mut message = wire::decode(format, record)?;
+        message.attempt = stay.attempt;
+        message.due_ms = Some(stay.due_ms);
+        message.past = Some(Box::new(stay.past));
+        Ok(message)
+    }
+
+    /// It is due so soon that no rung is worth it: it waits here, before it waits for its key.
+    fn enter_when_due(self: &Rc<Self>, job: Job, wait: Duration) {
+        let shard = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let waiting = shard.shared.counters.waits.begin(Wait::Due);
+            shard.sleep(&job.ticket, wait).await;
+            drop(waiting);
+            if shard.shared.lanes.is_live(&job.ticket) {
+                shard.enter(job);
+            } else {
+                shard.acknowledge(Ack { ticket: job.ticket, settled: false });
+            }
+        });
+    }
+
+    /// Behind the others of its key.
+    fn enter(self: &Rc<Self>, job: Job) {
         let job = match job.key.clone() {
             Some(key) => self.queues.borrow_mut().enter(key, job),
             None => Some(job),
@@ -287,14 +340,18 @@ fn unmatched(policy: Unmatched, message: &Message) -> Outcome {
     }
 }
 
-/// A message that is expired or not yet due is not tried.
-fn not_now(message: &Message, now_ms: u64) -> Option<Outcome> {
+/// A message that is expired or not yet due is not tried. `delays`: whether its route keeps them (S57); what has come
+/// from a rung is not asked.
+fn not_now(message: &Message, now_ms: u64, delays: bool) -> Option<Outcome> {
     if let Some(expires_ms) = message.expires_ms
         && expires_ms <= now_ms
     {
         let detail = format!("it expired {} ms before it was read", now_ms - expires_ms);
         let failure = Failure::lasting(Stage::Route, detail);
         return Some(Outcome::Dead { code: "expired".to_owned(), failure });
+    }
+    if !delays && message.past.is_none() {
+        return None;
     }
     // Without a time of production the delay counts from when it was read. A producer may name any number.
     let counted_here = (message.delay_ms > 0).then(|| now_ms.saturating_add(message.delay_ms));
@@ -311,7 +368,6 @@ fn commands_of(routes: &Routes, app: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::domain::headers;
-    use crate::domain::record::Record;
 
     fn delayed(delay_ms: u64, timestamp_ms: Option<i64>) -> Message {
         let mut block = Vec::new();
@@ -332,8 +388,9 @@ mod tests {
             (u64::MAX, None, Some(u64::MAX)),
             (u64::MAX, Some(999), Some(u64::MAX)),
         ] {
-            let outcome = not_now(&delayed(delay_ms, timestamp_ms), 1_000);
+            let outcome = not_now(&delayed(delay_ms, timestamp_ms), 1_000, true);
             assert_eq!(outcome, due_ms.map(Outcome::Deferred), "{delay_ms} {timestamp_ms:?}");
+            assert_eq!(not_now(&delayed(delay_ms, timestamp_ms), 1_000, false), None, "S57");
         }
     }
 }

@@ -20,12 +20,14 @@ use super::work::Ack;
 use crate::clock;
 use crate::domain::app::OnPluginFailure;
 use crate::domain::exchange::{Request, Response};
+use crate::domain::message::{Message, Past};
 use crate::domain::outcome::{Failure, Outcome, Stage, Verdict};
-use crate::domain::retry::Next;
+use crate::domain::retry::{Behind, Next, OnRetry, RetryPolicy};
 use crate::failpoint;
 use crate::metrics::{RouteCounters, Wait};
 use crate::plugin::{Action, Call, Code, Emitted, Handled, INLINE_MS, Plugin, Stopped, StoppedKind};
 use crate::upstream::{Mark, Target};
+use crate::wire::rung::Stay;
 
 /// From its turn in the queue to the acknowledgement that it needs us no more. It holds one of its route's
 /// places when it begins. Returns a job whose turn has come by that, if any.
@@ -70,11 +72,56 @@ struct Tries {
     /// Where the last attempt failed, when the next is to go elsewhere (S110).
     failed: Option<Rc<Target>>,
     first_reason: Option<String>,
+    /// When the first of all attempts failed, in ms since 1970.
+    first_failed_ms: Option<u64>,
+    /// When an attempt first failed here.
+    failing_since_ns: Option<u64>,
+    /// It was on its ladder before, and has had its time in place.
+    has_waited: bool,
+}
+
+impl Tries {
+    fn of(message: &Message) -> Self {
+        let past = message.past.as_deref();
+        Self {
+            attempt: message.attempt,
+            throttled: past.map_or(0, |it| it.throttled),
+            failed: None,
+            first_reason: past.and_then(|it| it.first_reason.clone()),
+            first_failed_ms: past.and_then(|it| it.first_failed_ms),
+            failing_since_ns: None,
+            has_waited: past.is_some_and(|it| it.first_failed_ms.is_some()),
+        }
+    }
+
+    /// What it takes to its ladder after the attempt that has just failed.
+    fn stay(self, job: &Job, (pause_ms, counts): (u64, bool), failure: &Failure) -> Stay {
+        let past = Past {
+            first_seen_ms: job.received_ms,
+            first_failed_ms: self.first_failed_ms,
+            first_reason: self.first_reason,
+            throttled: if counts { 0 } else { self.throttled + 1 },
+            redriven: job.message.past.as_ref().map_or(0, |it| it.redriven),
+        };
+        Stay {
+            attempt: self.attempt.saturating_add(u32::from(counts)),
+            due_ms: clock::now_ms().saturating_add(pause_ms),
+            past,
+            reason: Some(failure.detail.clone()),
+        }
+    }
+
+    /// How long it has been tried in place, in ms. None: it may not leave its place.
+    fn spent_ms(&mut self, job: &Job, policy: &RetryPolicy) -> Option<u64> {
+        let since_ns = *self.failing_since_ns.get_or_insert_with(clock::monotonic_ns);
+        let may_leave = job.key.is_none() || policy.on_retry != OnRetry::Block;
+        may_leave.then(|| if self.has_waited { u64::MAX } else { since(since_ns).as_millis() as u64 })
+    }
 }
 
 /// Attempts until the outcome is final. None: its lane is being given back, another owner will begin anew.
 async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
-    let mut tries = Tries { attempt: job.message.attempt, throttled: 0, failed: None, first_reason: None };
+    let mut tries = Tries::of(&job.message);
     loop {
         if !shard.shared.lanes.is_live(&job.ticket) {
             return None;
@@ -102,8 +149,20 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
                 "an attempt failed"
             );
             tries.first_reason.get_or_insert_with(|| failure.detail.clone());
+            tries.first_failed_ms.get_or_insert_with(clock::now_ms);
         }
-        match route.route.retry.next(outcome, tries.attempt, tries.throttled, shard.random()) {
+        let policy = &route.route.retry;
+        let spent_ms = match &outcome {
+            Outcome::Retry { .. } => tries.spent_ms(job, policy),
+            // It is at its end: nobody asks.
+            Outcome::Done
+            | Outcome::Skipped(_)
+            | Outcome::Deferred(_)
+            | Outcome::Parked(_)
+            | Outcome::Dead { .. } => None,
+        };
+        let behind = Behind { attempt: tries.attempt, throttled: tries.throttled, spent_ms };
+        match policy.next(outcome, behind, shard.random()) {
             Next::Again { pause_ms, counts } => {
                 counters.retry();
                 // A record says which attempt is its first, and may say any.
@@ -111,6 +170,13 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
                 tries.throttled = if counts { 0 } else { tries.throttled + 1 };
                 // Its key waits with it, its place goes to another.
                 Box::pin(shard.pause(&job.ticket, &job.route, Duration::from_millis(pause_ms))).await;
+            }
+            Next::Later { pause_ms, counts, failure } => {
+                counters.retry();
+                let stay = tries.stay(job, (pause_ms, counts), &failure);
+                let outcome = Outcome::Retry { failure, after_ms: Some(pause_ms), elsewhere: false, counts };
+                let ending = Ending::of(Rc::clone(&job.message), Some(route), outcome, job.received_ms);
+                return Some(ending.waiting(stay));
             }
             Next::End(outcome) => {
                 let ending = Ending::of(Rc::clone(&job.message), Some(route), outcome, job.received_ms);

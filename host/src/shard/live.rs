@@ -24,10 +24,22 @@ pub struct Live {
 #[derive(Clone, Debug)]
 pub struct GroupPolicy {
     pub name: Arc<str>,
+    /// That it reads.
+    pub topics: Vec<String>,
     pub format: Format,
     pub unmatched: Unmatched,
     pub dead_topic: Arc<str>,
     pub park_topic: Arc<str>,
+    pub ladder: Ladder,
+}
+
+/// How a group's rungs are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ladder {
+    /// -1: as the cluster does by itself.
+    pub replication: i32,
+    /// If not, they have to be there.
+    pub create: bool,
 }
 
 /// S16, S48: what becomes of a message whose command no route matches.

@@ -18,6 +18,7 @@ pub mod queues;
 mod request;
 mod settle;
 mod sweep;
+mod wait;
 pub mod work;
 
 use std::cell::{Cell, RefCell};
@@ -41,6 +42,7 @@ use self::work::{Ack, AckBoxes, AckSender, LaneTable, Work};
 use crate::domain::app::Route;
 use crate::metrics::Counters;
 use crate::outbox::Outbox;
+use crate::outbox::rungs::Rungs;
 use crate::plugin::{Aside, Engine, INLINE_MS, Slots};
 use crate::upstream::{Client, Directory, Tls};
 
@@ -65,6 +67,7 @@ pub struct Shared {
     pub lanes: Arc<LaneTable>,
     pub directory: Directory,
     pub outbox: Outbox,
+    pub rungs: Rungs,
     pub tls: Tls,
     pub counters: Arc<Counters>,
     pub common: Arc<gates::Common>,

@@ -8,22 +8,25 @@ use super::Shard;
 use super::admit::RouteHere;
 use super::work::{Ack, Ticket};
 use crate::clock;
-use crate::domain::message::Message;
+use crate::domain::message::{Message, Past};
 use crate::domain::outcome::{Failure, Outcome, Stage};
 use crate::domain::record::Record;
 use crate::metrics::Wait;
 use crate::outbox::{Ended, Error, Outgoing, dead_headers};
 use crate::plugin::Emitted;
+use crate::wire::rung::Stay;
 
 /// A message at its end, with all that its dead letter would tell.
 pub struct Ending {
-    outcome: Outcome,
+    pub(super) outcome: Outcome,
     subject: Subject,
     route: Option<Rc<RouteHere>>,
     attempts: u32,
     first_reason: Option<String>,
-    first_seen_ms: u64,
+    pub(super) first_seen_ms: u64,
     emitted: Vec<Emitted>,
+    /// What it takes to its ladder, where that is more than it came with.
+    pub(super) stay: Option<Stay>,
 }
 
 enum Subject {
@@ -47,6 +50,7 @@ impl Ending {
             first_reason: None,
             first_seen_ms,
             emitted: Vec::new(),
+            stay: None,
         }
     }
 
@@ -59,7 +63,14 @@ impl Ending {
             first_reason: None,
             first_seen_ms,
             emitted: Vec::new(),
+            stay: None,
         }
+    }
+
+    /// An attempt failed, and the next one is on its ladder.
+    pub fn waiting(mut self, stay: Stay) -> Self {
+        self.stay = Some(stay);
+        self
     }
 
     pub fn after(mut self, attempts: u32, first_reason: Option<String>, emitted: Vec<Emitted>) -> Self {
@@ -69,25 +80,38 @@ impl Ending {
         self
     }
 
-    fn record(&self) -> &Record {
+    pub(super) fn record(&self) -> &Record {
         match &self.subject {
             Subject::Message(it) => &it.record,
             Subject::Record(it) => it,
         }
     }
 
+    /// What it had behind it when it came here.
+    pub(super) fn past(&self) -> Past {
+        match &self.subject {
+            Subject::Message(it) => it.past.as_deref().cloned().unwrap_or_default(),
+            Subject::Record(_) => Past::default(),
+        }
+    }
+
+    /// The number of its next attempt, where none has been counted.
+    pub(super) fn next_attempt(&self) -> u32 {
+        match &self.subject {
+            Subject::Message(it) => self.attempts.max(it.attempt),
+            Subject::Record(_) => 1,
+        }
+    }
+
     /// The headers of its dead or parked form.
     fn headers(&self, group: &str, kept: Kept) -> Vec<u8> {
-        let (stage, code, reason, due_ms) = match &self.outcome {
+        let (stage, code, reason) = match &self.outcome {
             Outcome::Dead { code, failure } => {
-                (failure.stage.as_str(), code.as_str(), failure.detail.as_str(), None)
+                (failure.stage.as_str(), code.as_str(), failure.detail.as_str())
             }
-            Outcome::Parked(reason) => (Stage::Settle.as_str(), "parked", reason.as_str(), None),
-            Outcome::Deferred(due_ms) => {
-                (Stage::Settle.as_str(), "deferred", "it is not due yet", Some(*due_ms))
-            }
-            Outcome::Done | Outcome::Skipped(_) | Outcome::Retry { .. } => {
-                (Stage::Settle.as_str(), "", "", None)
+            Outcome::Parked(reason) => (Stage::Settle.as_str(), "parked", reason.as_str()),
+            Outcome::Done | Outcome::Skipped(_) | Outcome::Retry { .. } | Outcome::Deferred(_) => {
+                (Stage::Settle.as_str(), "", "")
             }
         };
         let message = match &self.subject {
@@ -109,9 +133,9 @@ impl Ending {
             reason,
             first_reason: self.first_reason.as_deref(),
             attempts: self.attempts,
+            redriven: self.past().redriven,
             first_seen_ms: self.first_seen_ms,
             ended_ms: clock::now_ms(),
-            due_ms,
             truncated_from: record.value().map(<[u8]>::len).filter(|it| *it > kept.value_bytes()),
             headers_left_out: (kept == Kept::Place).then(|| record.headers().len()),
             key_left_out: record.key().map(<[u8]>::len).filter(|it| *it > kept.key_bytes()),
@@ -151,11 +175,8 @@ impl Shard {
         let carried_out = match &ending.outcome {
             Outcome::Done | Outcome::Skipped(_) => true,
             Outcome::Dead { .. } => Box::pin(self.put_aside(ticket, &ending, true)).await,
-            Outcome::Parked(_) | Outcome::Deferred(_) => {
-                Box::pin(self.put_aside(ticket, &ending, false)).await
-            }
-            // The retry policy ends every retry as one of the others.
-            Outcome::Retry { .. } => false,
+            Outcome::Parked(_) => Box::pin(self.put_aside(ticket, &ending, false)).await,
+            Outcome::Deferred(_) | Outcome::Retry { .. } => Box::pin(self.put_on_rung(ticket, &ending)).await,
         };
         if carried_out {
             self.count(ticket, &ending);
@@ -317,7 +338,7 @@ impl Kept {
 /// Before a dead letter that was refused is tried again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
-fn is_too_large(error: &Error) -> bool {
+pub(super) fn is_too_large(error: &Error) -> bool {
     matches!(error, Error::Request { detail, .. } if detail.contains("MessageSizeTooLarge") || detail.contains("too large"))
 }
 

@@ -14,6 +14,8 @@ pub struct Work {
     pub hash: u64,
     /// When it was taken from Kafka, in ms since 1970.
     pub received_ms: u64,
+    /// It has waited on a rung.
+    pub is_from_rung: bool,
     pub record: Record,
 }
 

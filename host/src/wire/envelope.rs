@@ -86,6 +86,7 @@ impl Envelope {
             value: self.data,
             headers: self.headers,
             attempt: self.attempt,
+            past: None,
             record,
         }
     }

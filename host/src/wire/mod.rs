@@ -27,10 +27,11 @@ pub mod events_out;
 mod json;
 pub mod native;
 pub mod receipts;
+pub mod rung;
 #[cfg(test)]
 mod samples;
 pub mod task;
-mod time;
+pub mod time;
 
 use bytes::Bytes;
 
