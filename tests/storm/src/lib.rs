@@ -4,11 +4,22 @@
 //!
 //! `history` holds what happened, `books` puts it in order, `checker` finds what must not be, `explain` says what a
 //! fault excuses, `report` is the verdict; `plan` says what is broken when. All of these are pure.
+//!
+//! `storm` runs it: `cluster` and `hosts` are processes, `proxy` stands between them, `service` is who gets the
+//! messages, `clients` are the storm's own of Kafka, `faults` carries the plan out, `journal` writes it all down.
 
 pub mod books;
 pub mod checker;
+pub mod clients;
+pub mod cluster;
 pub mod explain;
+pub mod faults;
 pub mod history;
+pub mod hosts;
+pub mod journal;
 pub mod plan;
+pub mod proxy;
 pub mod random;
 pub mod report;
+pub mod service;
+pub mod storm;

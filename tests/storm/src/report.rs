@@ -38,6 +38,7 @@ pub struct Line {
 pub struct Report {
     pub rows: BTreeMap<Class, Row>,
     pub matrix: BTreeMap<FaultKind, Line>,
+    pub faults: Vec<Fault>,
     pub messages: u64,
     pub attempts: u64,
     pub delivered: u64,
@@ -80,6 +81,7 @@ impl Report {
             line.faults += 1;
             line.counted += u64::from(fault.counts());
         }
+        report.faults.clone_from(&books.faults);
         for anomaly in anomalies(&books) {
             report.enter(anomaly, &books.faults);
         }
@@ -169,6 +171,12 @@ impl Report {
             let name = kind.name();
             let (faults, counted) = (it.faults, it.counted);
             writeln!(text, "|{name}|{faults}|{counted}|{}|{}|{}|", it.losses, it.duplicates, it.order)?;
+        }
+        writeln!(text, "\n|from (s)|to (s)|fault|target|in flight|\n|-:|-:|-|-|-:|")?;
+        for it in &self.faults {
+            let s = |at: Micros| format!("{}.{}", at / 1_000_000, at / 100_000 % 10);
+            let (from, until, target) = (s(it.from), s(it.until), it.target);
+            writeln!(text, "|{from}|{until}|{}|{target:?}|{}|", it.kind.name(), it.in_flight)?;
         }
         for (class, row) in self.rows.iter().filter(|it| !it.1.examples.is_empty()) {
             writeln!(text, "\n## {}\n", class.name())?;
