@@ -22,16 +22,22 @@ pub struct Row {
     pub examples: Vec<Anomaly>,
 }
 
-/// One kind of fault, and the anomalies near it, whether it explains them or not.
+/// One kind of fault, and the anomalies near it: those that it may be the price of, and all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
     pub faults: u64,
     /// Those that hit while messages were in flight.
     pub counted: u64,
-    /// Lost and unseen messages, and commits beyond.
+    /// Lost, unseen and strange messages, and commits beyond. Nothing explains these.
     pub losses: u64,
-    pub duplicates: u64,
-    pub order: u64,
+    pub duplicates: Near,
+    pub order: Near,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Near {
+    pub explained: u64,
+    pub all: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -92,7 +98,8 @@ impl Report {
         let class = anomaly.class();
         let row = self.rows.entry(class).or_default();
         row.found += 1;
-        if explained_by(&anomaly, faults, self.slack).is_empty() {
+        let explaining = explained_by(&anomaly, faults, self.slack);
+        if explaining.is_empty() {
             row.unexplained += 1;
             if row.unexplained <= EXAMPLES as u64 {
                 row.examples.insert(row.unexplained as usize - 1, anomaly);
@@ -105,11 +112,16 @@ impl Report {
             if !faults.iter().any(|it| it.kind == *kind && is_near(it, &anomaly, self.slack)) {
                 continue;
             }
-            match class {
-                Class::Lost | Class::Unseen | Class::Phantom | Class::CommitBeyond => line.losses += 1,
-                Class::Duplicate => line.duplicates += 1,
-                Class::Overtaken | Class::Rewound | Class::Overlapping => line.order += 1,
-            }
+            let near = match class {
+                Class::Lost | Class::Unseen | Class::Phantom | Class::CommitBeyond => {
+                    line.losses += 1;
+                    continue;
+                }
+                Class::Duplicate => &mut line.duplicates,
+                Class::Overtaken | Class::Rewound | Class::Overlapping => &mut line.order,
+            };
+            near.all += 1;
+            near.explained += u64::from(explaining.contains(kind));
         }
     }
 
@@ -165,12 +177,15 @@ impl Report {
             self.slack.after / 1_000,
             self.excused_percent
         )?;
-        writeln!(text, "|fault|times|with work in flight|losses near|duplicates near|order near|")?;
+        writeln!(text, "Of duplicates and order: what the kind explains, of what is near it.\n")?;
+        writeln!(text, "|fault|times|with work in flight|losses|duplicates|order|")?;
         writeln!(text, "|-|-:|-:|-:|-:|-:|")?;
         for (kind, it) in &self.matrix {
             let name = kind.name();
             let (faults, counted) = (it.faults, it.counted);
-            writeln!(text, "|{name}|{faults}|{counted}|{}|{}|{}|", it.losses, it.duplicates, it.order)?;
+            let of = |it: Near| format!("{} of {}", it.explained, it.all);
+            let (losses, duplicates, order) = (it.losses, of(it.duplicates), of(it.order));
+            writeln!(text, "|{name}|{faults}|{counted}|{losses}|{duplicates}|{order}|")?;
         }
         writeln!(text, "\n|from (s)|to (s)|fault|target|in flight|\n|-:|-:|-|-|-:|")?;
         for it in &self.faults {
@@ -195,7 +210,8 @@ impl Report {
         let line = |(kind, it): (&FaultKind, &Line)| {
             json!({
                 "fault": kind.name(), "times": it.faults, "counted": it.counted,
-                "losses": it.losses, "duplicates": it.duplicates, "order": it.order,
+                "losses": it.losses, "duplicates": it.duplicates.all, "order": it.order.all,
+                "duplicates_explained": it.duplicates.explained, "order_explained": it.order.explained,
             })
         };
         json!({
