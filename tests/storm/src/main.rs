@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Parser;
 use drover_storm::history::FaultKind;
 use drover_storm::storm::{self, Settings};
@@ -31,13 +32,14 @@ struct Arguments {
     #[arg(long, default_value_t = 60)]
     settle: u64,
     /// Has the jars of Apache Kafka in `libs`; what the storm leaves is in `run`.
-    #[arg(long)]
-    kafka_dir: PathBuf,
+    #[arg(long, required_unless_present = "check")]
+    kafka_dir: Option<PathBuf>,
     /// The binary under test.
     #[arg(long, default_value = "target/debug/drover")]
     drover: PathBuf,
-    /// The first of the ports it takes.
-    #[arg(long, default_value_t = 39_092)]
+    /// The first of the ports it takes: below those that the system gives to clients, or a broker that is started
+    /// again may find its own taken.
+    #[arg(long, default_value_t = 19_092)]
     port: u16,
     /// Checks this history again, and does nothing else.
     #[arg(long)]
@@ -87,7 +89,7 @@ async fn go(it: Arguments) -> anyhow::Result<bool> {
             rate: it.rate.max(1),
             kinds: if it.kinds.is_empty() { FaultKind::ALL.to_vec() } else { it.kinds },
             settle: Duration::from_secs(it.settle),
-            kafka_dir: it.kafka_dir,
+            kafka_dir: it.kafka_dir.context("--kafka-dir says where the jars are")?,
             drover: std::path::absolute(it.drover)?,
             port: it.port,
         };

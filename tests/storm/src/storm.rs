@@ -68,6 +68,9 @@ impl Settings {
 }
 
 /// Runs it; `say` is given a line now and then.
+///
+/// # Errors
+/// It could not begin. What breaks it off later is said, and the report has not settled.
 pub async fn run(settings: &Settings, say: fn(&str)) -> anyhow::Result<Report> {
     let (home, ports) = (settings.home(), Ports(settings.port));
     say("starting three brokers");
@@ -91,8 +94,15 @@ pub async fn run(settings: &Settings, say: fn(&str)) -> anyhow::Result<Report> {
     }
     let watchers = watch(settings, &cluster.bootstrap(), &journal)?;
     let letters = Arc::clone(&watchers.letters);
-    let (journal_, services_) = (Arc::clone(&journal), Arc::clone(&services));
-    let mut stage = Stage { cluster, hosts, services, topics, letters, journal, version: 0 };
+    let mut stage = Stage {
+        cluster,
+        hosts,
+        topics,
+        letters,
+        services: Arc::clone(&services),
+        journal: Arc::clone(&journal),
+        version: 0,
+    };
     let done = go(settings, &mut stage, &watchers, say).await;
     let settled = match done {
         Ok(()) => {
@@ -106,11 +116,11 @@ pub async fn run(settings: &Settings, say: fn(&str)) -> anyhow::Result<Report> {
         }
     };
     watchers.end();
-    journal_.end(settled)?;
-    if services_.strange() > 0 {
-        say(&format!("{} requests were none of the storm's messages", services_.strange()));
+    journal.end(settled)?;
+    if services.strange() > 0 {
+        say(&format!("{} requests were none of the storm's messages", services.strange()));
     }
-    let counts = journal_.counts();
+    let counts = journal.counts();
     say(&format!("checking {} messages, {} attempts", counts.produced, counts.attempts));
     check(&settings.history())
 }
@@ -207,7 +217,8 @@ async fn go(
     let steps = settings.plan();
     for (number, step) in steps.iter().enumerate() {
         let next = steps.get(number + 1).map_or(settings.messages, |it| it.after);
-        watchers.allowed.store(next.max(step.after + 1), Ordering::Release);
+        // Some beyond the next one, so that it finds work however long this one lasts.
+        watchers.allowed.store(next.max(step.after) + AHEAD / 2, Ordering::Release);
         let mut stall = Stall::new(stage.journal.counts().done);
         while stage.journal.counts().done < step.after {
             alive(stage)?;
