@@ -28,6 +28,9 @@ struct Arguments {
     /// Kinds of faults; all where none is named.
     #[arg(long, value_delimiter = ',', value_parser = kind)]
     kinds: Vec<FaultKind>,
+    /// Seconds between two faults. From 19 on no fault excuses what another did.
+    #[arg(long, default_value_t = 0)]
+    rest: u64,
     /// Seconds without progress after which it is over.
     #[arg(long, default_value_t = 60)]
     settle: u64,
@@ -88,6 +91,7 @@ async fn go(it: Arguments) -> anyhow::Result<bool> {
             hosts: it.hosts,
             rate: it.rate.max(1),
             kinds: if it.kinds.is_empty() { FaultKind::ALL.to_vec() } else { it.kinds },
+            rest: Duration::from_secs(it.rest),
             settle: Duration::from_secs(it.settle),
             kafka_dir: it.kafka_dir.context("--kafka-dir says where the jars are")?,
             drover: std::path::absolute(it.drover)?,

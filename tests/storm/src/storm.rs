@@ -33,6 +33,8 @@ pub struct Settings {
     /// Messages a second, at most.
     pub rate: u64,
     pub kinds: Vec<FaultKind>,
+    /// Between two faults. Longer than the slack on both sides, no fault excuses what another did.
+    pub rest: Duration,
     /// Without an outcome for so long, it is over.
     pub settle: Duration,
     pub kafka_dir: PathBuf,
@@ -219,10 +221,14 @@ async fn go(
         let next = steps.get(number + 1).map_or(settings.messages, |it| it.after);
         // Some beyond the next one, so that it finds work however long this one lasts.
         watchers.allowed.store(next.max(step.after) + AHEAD / 2, Ordering::Release);
+        let rested = Instant::now() + if number == 0 { Duration::ZERO } else { settings.rest };
         let mut stall = Stall::new(stage.journal.counts().done);
-        while stage.journal.counts().done < step.after {
+        while stage.journal.counts().done < step.after || Instant::now() < rested {
             alive(stage)?;
             let counts = stage.journal.counts();
+            if step.after <= counts.done {
+                stall = Stall::new(counts.done);
+            }
             anyhow::ensure!(stall.moves(counts.done, settings.settle), "nothing moves before the next fault");
             progress(stage, say, "");
             tokio::time::sleep(Duration::from_millis(100)).await;
