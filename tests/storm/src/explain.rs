@@ -24,7 +24,8 @@ impl Default for Slack {
 /// - A host that dies, stops or loses Kafka cannot commit what it has delivered: the next owner repeats it, and a
 ///   request of the old one may still be open then. So does a coordinator that goes.
 /// - A service that cannot be heard has delivered what its client must try again.
-/// - A dead letter whose acknowledgement does not come in time is written again.
+/// - A dead letter whose acknowledgement does not come in time is written again; a delivery is not. Where the topic
+///   has too few replicas, that is because a broker was made to go, which may be the coordinator.
 /// - A service that hangs sees its client go a little later than the client does.
 /// - Hand-overs, reloads, plugins and delays shorter than every deadline cost nothing.
 const TABLE: &[(FaultKind, &[Class])] = &[
@@ -36,11 +37,21 @@ const TABLE: &[(FaultKind, &[Class])] = &[
     (FaultKind::ServiceCut, &[Class::Duplicate, Class::Rewound, Class::Overlapping]),
     (FaultKind::ServiceHangs, &[Class::Overlapping]),
     (FaultKind::DeadTopicGone, &[Class::Duplicate]),
-    (FaultKind::DeadTopicReadOnly, &[Class::Duplicate]),
+    (FaultKind::DeadTopicReadOnly, &[Class::Duplicate, Class::Rewound, Class::Overlapping]),
 ];
 
 pub fn may_explain(kind: FaultKind, class: Class) -> bool {
     TABLE.iter().any(|(it, classes)| *it == kind && classes.contains(&class))
+}
+
+/// A topic of dead letters that is away has only letters written twice.
+fn fits(kind: FaultKind, anomaly: &Anomaly) -> bool {
+    match anomaly {
+        Anomaly::Duplicate { before, again, .. } if kind == FaultKind::DeadTopicGone => {
+            before.host.is_none() && again.host.is_none()
+        }
+        _ => true,
+    }
 }
 
 /// Whether the fault is near the anomaly in time, and was done to one of the hosts that took part.
@@ -59,7 +70,7 @@ pub fn is_near(fault: &Fault, anomaly: &Anomaly, slack: Slack) -> bool {
 /// Those near the anomaly that explain it.
 pub fn explained_by(anomaly: &Anomaly, faults: &[Fault], slack: Slack) -> Vec<FaultKind> {
     let class = anomaly.class();
-    let able = faults.iter().filter(|it| may_explain(it.kind, class));
+    let able = faults.iter().filter(|it| may_explain(it.kind, class) && fits(it.kind, anomaly));
     let mut kinds: Vec<_> = able.filter(|it| is_near(it, anomaly, slack)).map(|it| it.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();

@@ -5,6 +5,12 @@
 //! `history` holds what happened, `books` puts it in order, `checker` finds what must not be, `explain` says what a
 //! fault excuses, `report` is the verdict; `plan` says what is broken when. All of these are pure.
 //!
+//! ```text
+//! cargo build -p drover && tests/apache-kafka/kafka.sh fetch DIR
+//! cargo run -p drover-storm -- --messages 20000 --faults 8 --seed 7 --hosts 2 --kafka-dir DIR
+//! ```
+//! What it leaves is in `DIR/run`: the history, the report as Markdown and JSON, the hosts' and brokers' logs.
+//!
 //! `storm` runs it: `cluster` and `hosts` are processes, `proxy` stands between them, `service` is who gets the
 //! messages, `clients` are the storm's own of Kafka, `faults` carries the plan out, `journal` writes it all down.
 

@@ -167,11 +167,19 @@ fn only_by_a_kind_that_can_be_its_cause() {
                 | FaultKind::BrokerStop
                 | FaultKind::KafkaCut
                 | FaultKind::ServiceCut
-                | FaultKind::DeadTopicGone
                 | FaultKind::DeadTopicReadOnly
         );
         assert_eq!(explained, able, "{kind:?}");
     }
+}
+
+#[test]
+fn a_topic_that_is_away_explains_letters_only() {
+    let gone = |it: Story| it.fault(FaultKind::DeadTopicGone, Target::All, 100, 200).report().passed();
+    let one = || Story::new().produced(0, 1, 0).dead(0, 100);
+    assert!(gone(one().dead(0, 200)));
+    assert!(!gone(one().delivered(0, 1, 190, 200)));
+    assert!(!gone(twice()));
 }
 
 #[test]
