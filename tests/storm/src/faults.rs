@@ -37,10 +37,12 @@ pub struct Stage {
 impl Stage {
     pub async fn carry_out(&mut self, step: &Step) -> anyhow::Result<()> {
         let until = Instant::now() + WAIT_FOR_WORK;
-        while self.journal.counts().waiting() == 0 && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        let mut in_flight = self.journal.counts().waiting();
+        while in_flight == 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            in_flight = self.journal.counts().waiting();
         }
-        let (from, in_flight) = (self.journal.now(), self.journal.counts().waiting());
+        let from = self.journal.now();
         let lasts = Duration::from_millis(step.lasts_ms);
         self.break_and_mend(step, lasts).await.with_context(|| format!("{} failed", step.kind.name()))?;
         let (kind, target, until) = (step.kind, step.target, self.journal.now());
