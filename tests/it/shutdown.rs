@@ -1,6 +1,6 @@
 //! The end of a process, asked for or not.
 
-use crate::harness::{Answer, Case, Gate, Send, Service, eventually_is};
+use crate::harness::{Answer, Case, Gate, Request, Send, Service, eventually_is};
 
 fn messages(count: u32) -> impl Iterator<Item = Send> {
     (0..count).map(|it| Send::command("pay").key(it.to_string()).value(it.to_string()))
@@ -129,6 +129,39 @@ fn a_stop_finishes_what_lies_below_what_is_done() {
     case.committed(&topic, &[4]);
     host.stop();
     assert_eq!(service.count(), 4, "none twice");
+}
+
+/// P19: a host that slept sends nothing of what it held before it is a member again: another has taken that up.
+#[test]
+fn a_host_that_slept_sends_nothing_of_its_old_life() {
+    let (case, gate) = (Case::new(), Gate::default());
+    let held = gate.clone();
+    // Each host calls by a path of its own.
+    let service =
+        Service::start(move |it| if it.path == "/one" { Answer::held(&held) } else { Answer::ok() });
+    let topic = case.topic("orders", 1);
+    let app =
+        |path: &str| service.app(&format!("path: {path}\nconcurrency: 2\norder: none\ntimeout-ms: 120000"));
+    let mut sleeper = case.host().apart("one").reads(&topic, "").app("shop", &app("/one")).spawn(&[]);
+    case.produce(&topic, messages(20));
+    service.got(2);
+    sleeper.signal("STOP");
+    eventually_is("its session is over", &0, || case.kafka.members(&case.group()).len());
+    let host = case.host().apart("two").reads(&topic, "").app("shop", &app("/two")).start();
+    case.committed(&topic, &[20]);
+    // What it has under way ends, so that it would go on with what it holds.
+    gate.open();
+    sleeper.signal("CONT");
+    eventually_is("both are members", &2, || case.kafka.members(&case.group()).len());
+    host.stop();
+    case.produce(&topic, messages(5));
+    case.committed(&topic, &[25]);
+    sleeper.signal("TERM");
+    assert_eq!(sleeper.wait(), Some(0));
+    let of_sleeper: Vec<_> = service.requests().into_iter().filter(|it| it.path == "/one").collect();
+    let offset = |it: &Request| it.id().rsplit('/').next().unwrap().parse::<i64>().unwrap();
+    let old: Vec<i64> = of_sleeper.iter().map(offset).filter(|it| *it < 20).collect();
+    assert_eq!(old.len(), 2, "only what was under way: {old:?}");
 }
 
 /// P19: SIGSTOP beyond the session: another host takes over; the sleeper commits nothing over it, and joins anew.

@@ -113,6 +113,17 @@ impl Commits {
         true
     }
 
+    /// Commits one lane's position, be it there already, to hear whether this process is still a member. None: there
+    /// is no such lane, or it could not be sent.
+    pub fn prove(&mut self, consumer: &GroupConsumer, books: &Books) -> Option<u64> {
+        let (lane, low) = books.iter().filter(|it| !it.lost).find_map(|it| Some((it, it.low()?)))?;
+        self.number += 1;
+        let (topic, partition) = (lane.topic.to_string(), lane.partition);
+        consumer.commit(self.number, &[(topic.clone(), partition, low)]).ok()?;
+        self.open.insert(self.number, (Instant::now(), vec![(topic, partition, low, lane.epoch)]));
+        Some(self.number)
+    }
+
     /// Takes a report into the books.
     pub fn report(&mut self, report: &CommitReport, books: &mut Books) -> Standing {
         let Some((_, lanes)) = self.open.remove(&report.number) else { return Standing::Member };

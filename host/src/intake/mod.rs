@@ -12,6 +12,7 @@ mod books;
 mod commit;
 mod hand;
 mod lane;
+mod lease;
 mod poll;
 mod rebalance;
 mod report;

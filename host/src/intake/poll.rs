@@ -10,6 +10,7 @@ use super::books::Books;
 use super::commit::{Commits, Standing};
 use super::hand::{self, Hand};
 use super::lane::{Share, Taken};
+use super::lease::Lease;
 use super::rebalance::Rebalance;
 use super::report::{GroupReport, LaneReport};
 use super::{Config, Pace, Shared};
@@ -45,6 +46,7 @@ pub struct Poll {
     pub(super) hand: Hand,
     pub(super) rebalance: Rebalance,
     pub(super) adopt: Adopt,
+    pub(super) lease: Lease,
     inbox: Inbox,
     report: Arc<Mutex<GroupReport>>,
     next_report: Instant,
@@ -66,6 +68,7 @@ impl Poll {
             hand: Hand::new(&config, inbox.seat, &shared),
             rebalance: Rebalance::default(),
             adopt: Adopt::new(shared.rungs),
+            lease: Lease::new(inbox.seat, config.session_timeout_ms, shared.lanes),
             config,
             consumer,
             inbox,
@@ -109,8 +112,10 @@ impl Poll {
         while let Ok(acks) = self.inbox.acks.try_recv() {
             self.acknowledge(&acks);
         }
+        self.lease_turn();
         self.consumer.serve();
         while let Some(report) = self.consumer.next_report() {
+            self.lease.hear(&report);
             if self.commits.report(&report, &mut self.books) == Standing::Gone {
                 self.lose_all();
             }

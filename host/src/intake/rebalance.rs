@@ -257,8 +257,10 @@ impl Poll {
     /// Serves acknowledgements and commit reports; takes no records and answers no events.
     fn finishing_turn(&mut self) {
         self.wait_for_acks(Duration::from_millis(5));
+        self.lease_turn();
         self.consumer.serve();
         while let Some(report) = self.consumer.next_report() {
+            self.lease.hear(&report);
             if self.commits.report(&report, &mut self.books) == Standing::Gone {
                 self.lose_all();
             }

@@ -26,9 +26,11 @@ pub enum Wait {
     Adaptive,
     /// For the time that it is due, so soon that it is not put on a rung.
     Due,
+    /// For the group's word that this process, having slept, is still a member.
+    Lease,
 }
 
-const ALL: [(Wait, &str); 11] = [
+const ALL: [(Wait, &str); 12] = [
     (Wait::Order, "order"),
     (Wait::Concurrency, "concurrency"),
     (Wait::Rate, "rate"),
@@ -40,6 +42,7 @@ const ALL: [(Wait, &str); 11] = [
     (Wait::Throttled, "throttled"),
     (Wait::Adaptive, "adaptive"),
     (Wait::Due, "due"),
+    (Wait::Lease, "lease"),
 ];
 
 /// Changed where somebody waits, which is never on the straight way of a message.
@@ -87,7 +90,7 @@ mod tests {
             waits.change(*wait, at as i64);
         }
         let server = waits.begin(Wait::Server);
-        assert_eq!(waits.levels().map(|it| it.1).collect::<Vec<_>>(), [0, 1, 2, 4, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(waits.levels().map(|it| it.1).collect::<Vec<_>>(), [0, 1, 2, 4, 4, 5, 6, 7, 8, 9, 10, 11]);
         drop(server);
         assert_eq!(waits.levels().nth(3), Some(("server", 3)));
     }

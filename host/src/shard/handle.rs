@@ -217,16 +217,20 @@ async fn attempt(about: &About<'_>, tries: &mut Tries) -> Option<(Outcome, Vec<E
         }
         None => None,
     };
-    let _room = match &about.route.app {
-        Some(app) => {
-            let room = shard.room(app);
+    let app = about.route.app.as_deref();
+    let _room = match app.map(|it| (it, shard.room(it))) {
+        Some((app, room @ 1..)) => {
             let waiting = || shard.shared.counters.waits.begin(Wait::Adaptive);
-            let room = if room == 0 { None } else { app.places.enter(room, ROOM, waiting).await };
-            shard.hold_while_closed(job, app).await;
-            room
+            Box::pin(app.places.enter(room, ROOM, waiting)).await
         }
-        None => None,
+        Some((_, 0)) | None => None,
     };
+    while let Some(hold) = shard.held_back_late(job, app) {
+        Box::pin(shard.hold(&job.ticket, hold)).await;
+        if !shard.shared.lanes.is_live(&job.ticket) {
+            break;
+        }
+    }
     if !shard.shared.lanes.begin(shard.index, &job.ticket) {
         return None;
     }

@@ -20,6 +20,9 @@ pub struct Hold {
 impl Shard {
     /// Asked for each attempt: a few loads of what rarely changes.
     pub(super) fn held_back(&self, job: &Job, route: &RouteHere) -> Option<Hold> {
+        if let Some(hold) = self.unleased(job) {
+            return Some(hold);
+        }
         let app = route.app.as_ref()?;
         if let Some(pause_ms) = app.broken(self, job) {
             return Some(Hold { wait: Wait::Breaker, pause: self.about(Duration::from_millis(pause_ms)) });
@@ -28,21 +31,25 @@ impl Shard {
         Some(Hold { wait: Wait::Throttled, pause: self.about(Duration::from_nanos(wait_ns)) })
     }
 
+    /// P19: this process has slept, and its group may have gone on without it. It begins nothing until it knows.
+    fn unleased(&self, job: &Job) -> Option<Hold> {
+        let pause = Duration::from_millis(20);
+        (!self.shared.lanes.is_leased(job.ticket.group)).then_some(Hold { wait: Wait::Lease, pause })
+    }
+
+    /// For one that was let go and waited for something else meanwhile: what is asked for again before it begins.
+    pub(super) fn held_back_late(&self, job: &Job, app: Option<&AppHere>) -> Option<Hold> {
+        if let Some(hold) = self.unleased(job) {
+            return Some(hold);
+        }
+        let pause = Duration::from_millis(app?.closed(self, job)?);
+        Some(Hold { wait: Wait::Breaker, pause })
+    }
+
     /// Until it is worth asking again, or its lane ends.
     pub(super) async fn hold(&self, ticket: &Ticket, hold: Hold) {
         let _waiting = self.shared.counters.waits.begin(hold.wait);
         self.sleep(ticket, hold.pause).await;
-    }
-
-    /// For one that was let go and waited for something else meanwhile.
-    pub(super) async fn hold_while_closed(&self, job: &Job, app: &AppHere) {
-        while let Some(pause_ms) = app.closed(self, job) {
-            if !self.shared.lanes.is_live(&job.ticket) {
-                return;
-            }
-            let pause = Duration::from_millis(pause_ms);
-            Box::pin(self.hold(&job.ticket, Hold { wait: Wait::Breaker, pause })).await;
-        }
     }
 
     /// What this shard may have under way of an adaptive app; 0: no limit.

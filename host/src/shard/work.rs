@@ -1,9 +1,10 @@
 //! What passes between the poll threads and the shards.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 
+use crate::clock;
 use crate::domain::record::Record;
 
 /// A record on its way to a shard.
@@ -72,6 +73,8 @@ pub struct LaneTable {
     epochs: Box<[AtomicU32]>,
     /// For each shard, which alone raises it: slot → one above the highest offset that it has begun.
     begun: Box<[Box<[AtomicI64]>]>,
+    /// Seat of a group → until when it may send, in ns of the monotonic clock.
+    leases: Box<[AtomicU64]>,
     /// Lanes that end.
     ending: Mutex<HashMap<u32, Ending>>,
 }
@@ -93,8 +96,20 @@ impl LaneTable {
         Self {
             epochs: (0..LANES_MAX).map(|_| AtomicU32::new(0)).collect(),
             begun: (0..shards).map(|_| begun()).collect(),
+            leases: (0..=usize::from(u16::MAX)).map(|_| AtomicU64::new(0)).collect(),
             ending: Mutex::default(),
         }
+    }
+
+    /// This group is a member, as far as its poll thread can know, until then.
+    pub fn lease(&self, group: u16, until_ns: u64) {
+        self.leases[group as usize].store(until_ns, Ordering::Relaxed);
+    }
+
+    /// Whether this group may still be one. To be asked right before something is sent: a process that slept may have
+    /// been given up meanwhile, its partitions may be another's, and Kafka fences commits, not requests.
+    pub fn is_leased(&self, group: u16) -> bool {
+        clock::monotonic_ns() < self.leases[group as usize].load(Ordering::Relaxed)
     }
 
     pub fn open(&self, lane: u32, epoch: u32) {
@@ -175,6 +190,17 @@ mod tests {
         table.open(3, 8);
         table.end(3);
         assert!(!table.is_live(&ticket(8, 0)), "what an older epoch had begun is forgotten");
+    }
+
+    /// P19: only a lease that is not over.
+    #[test]
+    fn a_lease_ends() {
+        let table = LaneTable::new(1);
+        assert!(!table.is_leased(3), "never had one");
+        table.lease(3, u64::MAX);
+        assert!(table.is_leased(3) && !table.is_leased(4));
+        table.lease(3, clock::monotonic_ns());
+        assert!(!table.is_leased(3));
     }
 
     /// Whatever the threads' order: what was begun is below the end, and what is refused is not.
