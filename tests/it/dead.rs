@@ -1,6 +1,10 @@
 //! What cannot be delivered: it goes to the dead letters with all that is known of it, or it waits. Never nowhere.
 
-use crate::harness::{Answer, Case, Send, Service, eventually};
+use std::collections::HashSet;
+
+use drover::clock::now_ms;
+
+use crate::harness::{Answer, Case, Request, Send, Service, eventually};
 
 /// S24, S87: raw bytes and coordinates, and the offset advances.
 #[test]
@@ -134,4 +138,43 @@ fn a_record_that_says_too_much_harms_nobody() {
     assert_eq!((dead.said("drover-code"), dead.said("drover-stage")), ("handle".into(), "handle".into()));
     assert!(dead.said("drover-reason").contains("headers"), "{}", dead.said("drover-reason"));
     host.stop();
+}
+
+/// S86: expired on arrival, by its route's default, or while it is tried again: not delivered any more, and told why.
+/// Never is never.
+#[test]
+fn what_has_expired_is_not_delivered() {
+    let case = Case::new();
+    let service = Service::start(|it| Answer::status(if it.text() == "tried" { 500 } else { 200 }));
+    let topic = case.topic("orders", 1);
+    let keys =
+        "order: none\nttl-ms: 60000\nretry: {attempts: -1, first-ms: 10, most-ms: 50, inline-ms: 60000}";
+    let host = case.host().reads(&topic, "").app("shop", &service.app(keys)).start();
+    let old_ms = (now_ms() - 120_000) as i64;
+    let one = |value: &str| Send::command("pay").value(value);
+    let soon = (now_ms() + 1_500).to_string();
+    let all = [
+        one("late").header("drover-expires-ms", "5"),
+        one("by default").at(old_ms),
+        one("never").at(old_ms).header("drover-expires-ms", "-1"),
+        one("tried").header("drover-expires-ms", soon),
+        one("good").at(now_ms() as i64),
+    ];
+    case.produce(&topic, all);
+    case.committed(&topic, &[5]);
+    let dead = case.records(&case.dead_topic(), 3);
+    host.stop();
+    let mut values: Vec<_> =
+        dead.iter().map(|it| String::from_utf8_lossy(it.value.as_ref().unwrap()).into_owned()).collect();
+    values.sort_unstable();
+    assert_eq!(values, ["by default", "late", "tried"]);
+    for it in &dead {
+        assert_eq!(it.said("drover-code"), "expired");
+        assert!(it.said("drover-reason").contains("expired"), "{}", it.said("drover-reason"));
+        let tried = it.value.as_deref() == Some(b"tried");
+        assert_eq!(it.said("drover-attempts") != "0", tried, "{it:?}");
+        assert_eq!(it.header("drover-first-reason").is_some(), tried);
+    }
+    let delivered: HashSet<String> = service.requests().iter().map(Request::text).collect();
+    assert_eq!(delivered, ["never", "tried", "good"].map(str::to_owned).into());
 }

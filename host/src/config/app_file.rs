@@ -46,6 +46,9 @@ macro_rules! with_policy {
             /// What a key's later messages do while one of them is to be tried for longer than `inline-ms`.
             /// Default: `block`. Without an order it waits on its ladder, and nobody for it.
             pub on_retry: Option<OnRetry>,
+            /// A message is not delivered any more so long after it was produced, in ms, where it does not say itself
+            /// when it expires. Default: no end.
+            pub ttl_ms: Option<Within<1, 315_360_000_000>>,
             /// Whether delays that messages ask for are kept; if not, they are delivered at once. Default: as
             /// `delays` in `drover.yaml` says.
             pub delays: Option<bool>,
@@ -66,6 +69,7 @@ macro_rules! with_policy {
                     rate: self.rate,
                     order: self.order,
                     on_retry: self.on_retry,
+                    ttl_ms: self.ttl_ms,
                     delays: self.delays,
                     on_plugin_failure: self.on_plugin_failure,
                 }
@@ -87,6 +91,7 @@ pub(super) struct Policy<'a> {
     pub(super) rate: Option<Limit>,
     pub(super) order: Option<Order>,
     pub(super) on_retry: Option<OnRetry>,
+    pub(super) ttl_ms: Option<Within<1, 315_360_000_000>>,
     pub(super) delays: Option<bool>,
     pub(super) on_plugin_failure: Option<OnPluginFailure>,
 }

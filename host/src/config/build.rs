@@ -214,6 +214,7 @@ fn route(
         success: own.success.map_or_else(|| app.success.clone(), |it| it.0.clone()),
         path: own.path.map(|it| it.as_str().to_owned()),
         order: own.order.or(of_app.order).unwrap_or(group.order),
+        ttl_ms: own.ttl_ms.or(of_app.ttl_ms).map(|it| it.get()),
         delays: own.delays.or(of_app.delays).unwrap_or(delays),
         timeout_ms: own.timeout_ms.or(of_app.timeout_ms).map_or(10_000, Millis::get),
         retry: retry(own, of_app),

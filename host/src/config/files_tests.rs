@@ -98,13 +98,13 @@ error: unknown key `x`
   |
 1 | x: 1
   | ^
-  = help: one of `name`, `protocol`, `servers`, `discover`, `url-from-message`, `server-type`, `on-selector-failure`, `server-concurrency`, `response-kb`, `eject`, `breaker`, `slow-start-ms`, `check`, `adaptive`, `commands`, `groups`, `topics`, `path`, `handler`, `selector`, `success`, `retry`, `timeout-ms`, `concurrency`, `rate`, `order`, `on-retry`, `delays`, `on-plugin-failure`
+  = help: one of `name`, `protocol`, `servers`, `discover`, `url-from-message`, `server-type`, `on-selector-failure`, `server-concurrency`, `response-kb`, `eject`, `breaker`, `slow-start-ms`, `check`, `adaptive`, `commands`, `groups`, `topics`, `path`, `handler`, `selector`, `success`, `retry`, `timeout-ms`, `concurrency`, `rate`, `order`, `on-retry`, `ttl-ms`, `delays`, `on-plugin-failure`
 error: unknown key `y`
  --> c/apps/b.yaml:1:1
   |
 1 | y: 1
   | ^
-  = help: one of `name`, `protocol`, `servers`, `discover`, `url-from-message`, `server-type`, `on-selector-failure`, `server-concurrency`, `response-kb`, `eject`, `breaker`, `slow-start-ms`, `check`, `adaptive`, `commands`, `groups`, `topics`, `path`, `handler`, `selector`, `success`, `retry`, `timeout-ms`, `concurrency`, `rate`, `order`, `on-retry`, `delays`, `on-plugin-failure`
+  = help: one of `name`, `protocol`, `servers`, `discover`, `url-from-message`, `server-type`, `on-selector-failure`, `server-concurrency`, `response-kb`, `eject`, `breaker`, `slow-start-ms`, `check`, `adaptive`, `commands`, `groups`, `topics`, `path`, `handler`, `selector`, `success`, `retry`, `timeout-ms`, `concurrency`, `rate`, `order`, `on-retry`, `ttl-ms`, `delays`, `on-plugin-failure`
 ",
     );
 }

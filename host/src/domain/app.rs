@@ -166,6 +166,8 @@ pub struct Route {
     /// In place of the app's path.
     pub path: Option<String>,
     pub order: Order,
+    /// After this time from its production a message is not delivered, where it says nothing itself. S86.
+    pub ttl_ms: Option<u64>,
     /// Whether delays that messages ask for are kept. S57.
     pub delays: bool,
     /// For one attempt, from its turn to the end of the answer.

@@ -4,6 +4,9 @@ use bytes::Bytes;
 
 use crate::domain::record::Record;
 
+/// As an expiry: the sender said that there is none, and no route's default stands for it (S86).
+pub const NEVER_MS: u64 = u64::MAX;
+
 /// A record whose envelope was read.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -19,7 +22,7 @@ pub struct Message {
     /// Not before this time, in ms since 1970; what the delay and the time of production make together.
     /// None with a delay: the record does not say when it was produced, so the delay counts from its receipt.
     pub due_ms: Option<u64>,
-    /// Not after this time, in ms since 1970.
+    /// Not after this time, in ms since 1970; none: the sender says nothing of it.
     pub expires_ms: Option<u64>,
     /// The address that the message itself names (bigpipe).
     pub url: Option<Box<str>>,

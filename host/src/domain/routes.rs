@@ -244,6 +244,7 @@ pub(super) mod tests {
             success: SuccessRule::Any2xx,
             path: None,
             order: Order::Key,
+            ttl_ms: None,
             delays: true,
             timeout_ms: 1,
             retry: RetryPolicy::default(),

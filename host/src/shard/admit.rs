@@ -116,7 +116,7 @@ impl Shard {
             false => wire::decode(group.format, record),
             true => self.restore(group.format, record),
         };
-        let message = match decoded {
+        let mut message = match decoded {
             Ok(message) => message,
             Err((record, failure)) => {
                 let ending = Ending::unreadable(record, failure, received_ms);
@@ -131,6 +131,7 @@ impl Shard {
         };
         let route = self.route_here(route);
         self.note_met(&route, ticket.group, received_ms);
+        expire_by_default(&mut message, route.route.ttl_ms);
         let first_seen_ms = message.past.as_ref().map_or(received_ms, |it| it.first_seen_ms);
         let wait_ms = match not_now(&message, received_ms, route.route.delays) {
             None => 0,
@@ -340,15 +341,29 @@ fn unmatched(policy: Unmatched, message: &Message) -> Outcome {
     }
 }
 
+/// S86: a message that says nothing expires as its route says; one that says never, never.
+fn expire_by_default(message: &mut Message, ttl_ms: Option<u64>) {
+    if let (None, Some(ttl_ms), Some(produced_ms)) = (message.expires_ms, ttl_ms, message.record.timestamp_ms)
+    {
+        message.expires_ms = Some(produced_ms.max(0).unsigned_abs().saturating_add(ttl_ms));
+    }
+}
+
+/// The end of a message that has expired. Who sends one again from the dead letters means it to be delivered.
+pub(super) fn expired(message: &Message, now_ms: u64) -> Option<Outcome> {
+    let late_ms = now_ms.checked_sub(message.expires_ms?)?;
+    if message.past.as_ref().is_some_and(|it| it.redriven > 0) {
+        return None;
+    }
+    let failure = Failure::lasting(Stage::Route, format!("it expired {late_ms} ms ago"));
+    Some(Outcome::Dead { code: "expired".to_owned(), failure })
+}
+
 /// A message that is expired or not yet due is not tried. `delays`: whether its route keeps them (S57); what has come
 /// from a rung is not asked.
 fn not_now(message: &Message, now_ms: u64, delays: bool) -> Option<Outcome> {
-    if let Some(expires_ms) = message.expires_ms
-        && expires_ms <= now_ms
-    {
-        let detail = format!("it expired {} ms before it was read", now_ms - expires_ms);
-        let failure = Failure::lasting(Stage::Route, detail);
-        return Some(Outcome::Dead { code: "expired".to_owned(), failure });
+    if let Some(outcome) = expired(message, now_ms) {
+        return Some(outcome);
     }
     if !delays && message.past.is_none() {
         return None;

@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::Shard;
-use super::admit::{Job, RouteHere};
+use super::admit::{Job, RouteHere, expired};
 use super::apps::Choice;
 use super::request;
 use super::settle::Ending;
@@ -94,6 +94,19 @@ impl Tries {
         }
     }
 
+    /// An attempt failed, and may be followed by another.
+    fn note(&mut self, job: &Job, failure: &Failure) {
+        tracing::debug!(
+            log_id = &*job.message.log_id,
+            attempt = self.attempt,
+            stage = failure.stage.as_str(),
+            detail = failure.detail,
+            "an attempt failed"
+        );
+        self.first_reason.get_or_insert_with(|| failure.detail.clone());
+        self.first_failed_ms.get_or_insert_with(clock::now_ms);
+    }
+
     /// What it takes to its ladder after the attempt that has just failed.
     fn stay(self, job: &Job, (pause_ms, counts): (u64, bool), failure: &Failure) -> Stay {
         let past = Past {
@@ -132,6 +145,12 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
             Box::pin(shard.hold(&job.ticket, hold)).await;
             continue;
         }
+        if job.message.expires_ms.is_some()
+            && let Some(outcome) = expired(&job.message, clock::now_ms())
+        {
+            let ending = Ending::of(Rc::clone(&job.message), Some(route), outcome, job.received_ms);
+            return Some(ending.after(tries.attempt - 1, tries.first_reason, Vec::new()));
+        }
         let counters = shard.counters(&route, &job.ticket, &job.message.record.topic);
         let live = shard.live();
         let group = live.groups.get(job.ticket.group as usize).map_or("?", |it| &*it.name);
@@ -141,15 +160,7 @@ async fn handle(shard: &Rc<Shard>, job: &Job) -> Option<Ending> {
             counters.failed();
         }
         if let Outcome::Retry { failure, .. } = &outcome {
-            tracing::debug!(
-                log_id = &*job.message.log_id,
-                attempt = tries.attempt,
-                stage = failure.stage.as_str(),
-                detail = failure.detail,
-                "an attempt failed"
-            );
-            tries.first_reason.get_or_insert_with(|| failure.detail.clone());
-            tries.first_failed_ms.get_or_insert_with(clock::now_ms);
+            tries.note(job, failure);
         }
         let policy = &route.route.retry;
         let spent_ms = match &outcome {

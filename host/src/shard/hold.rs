@@ -20,9 +20,6 @@ pub struct Hold {
 impl Shard {
     /// Asked for each attempt: a few loads of what rarely changes.
     pub(super) fn held_back(&self, job: &Job, route: &RouteHere) -> Option<Hold> {
-        if let Some(hold) = self.unleased(job) {
-            return Some(hold);
-        }
         let app = route.app.as_ref()?;
         if let Some(pause_ms) = app.broken(self, job) {
             return Some(Hold { wait: Wait::Breaker, pause: self.about(Duration::from_millis(pause_ms)) });
@@ -37,7 +34,7 @@ impl Shard {
         (!self.shared.lanes.is_leased(job.ticket.group)).then_some(Hold { wait: Wait::Lease, pause })
     }
 
-    /// For one that was let go and waited for something else meanwhile: what is asked for again before it begins.
+    /// Right before it begins: its lease, and whether a break has begun while it waited for something else.
     pub(super) fn held_back_late(&self, job: &Job, app: Option<&AppHere>) -> Option<Hold> {
         if let Some(hold) = self.unleased(job) {
             return Some(hold);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::domain::headers::{self, Headers};
-use crate::domain::message::Message;
+use crate::domain::message::{Message, NEVER_MS};
 use crate::domain::record::Record;
 
 /// An envelope as it was read, or as it is to be written; a message is this and the record it came in.
@@ -18,7 +18,7 @@ pub struct Envelope {
     pub delay_ms: u64,
     /// In ms since 1970; stands over the delay.
     pub due_ms: Option<u64>,
-    /// In ms since 1970; none is never.
+    /// In ms since 1970; none says nothing, `NEVER_MS` says never.
     pub expires_ms: Option<u64>,
     /// The address that the message itself names (bigpipe).
     pub url: Option<Box<str>>,
@@ -111,7 +111,7 @@ impl Envelope {
         match self {
             Self { delay_ms: 1.., .. } if !delay => lacks("a delay"),
             Self { delay_ms: 0, due_ms: Some(_), .. } => lacks("a due time"),
-            Self { expires_ms: Some(_), .. } => lacks("an expiry"),
+            Self { expires_ms: Some(at), .. } if *at != NEVER_MS => lacks("an expiry"),
             _ => Ok(()),
         }
     }

@@ -11,6 +11,7 @@ use super::cloudevents::{CONTENT_TYPE, MEDIA_TYPE, REQUIRED, attribute_of, is_js
 use super::envelope::{Encoded, Envelope, TRACE};
 use super::{native, time};
 use crate::domain::headers::{self, Headers};
+use crate::domain::message::NEVER_MS;
 
 /// How an event is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub fn encode(envelope: &Envelope, source: &str, mode: Mode) -> Result<Encoded, 
     if let Some(hash_key) = envelope.hash_key.as_deref().filter(|it| !it.is_empty()) {
         set("partitionkey", hash_key);
     }
-    if let Some(expires_ms) = envelope.expires_ms {
+    if let Some(expires_ms) = envelope.expires_ms.filter(|it| *it != NEVER_MS) {
         set("expirytime", &time::text(expires_ms));
     }
     for name in TRACE {

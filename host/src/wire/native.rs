@@ -6,6 +6,7 @@
 
 use super::envelope::{Encoded, Envelope};
 use crate::domain::headers::{self, Headers};
+use crate::domain::message::NEVER_MS;
 use crate::domain::record::Record;
 
 /// What the message is routed by. A record that has it is of the native form.
@@ -119,8 +120,10 @@ pub(super) fn push_rest(block: &mut Vec<u8>, envelope: &Envelope, key: Option<&[
     if let Some(due_ms) = envelope.due_ms {
         add(DUE_MS, &due_ms.to_string());
     }
-    if let Some(expires_ms) = envelope.expires_ms {
-        add(EXPIRES_MS, &expires_ms.to_string());
+    match envelope.expires_ms {
+        None => {}
+        Some(NEVER_MS) => add(EXPIRES_MS, "-1"),
+        Some(expires_ms) => add(EXPIRES_MS, &expires_ms.to_string()),
     }
     if let Some(url) = &envelope.url {
         add(URL, url);
@@ -159,7 +162,7 @@ fn expiry(value: &[u8]) -> Result<Option<u64>, String> {
     let number = trimmed(value).and_then(|it| it.parse::<i64>().ok());
     let number =
         number.ok_or_else(|| wrong(EXPIRES_MS, value, "milliseconds since 1970, or -1 for never"))?;
-    Ok(u64::try_from(number).ok().filter(|it| *it > 0))
+    Ok(Some(u64::try_from(number).ok().filter(|it| *it > 0).unwrap_or(NEVER_MS)))
 }
 
 fn attempt_of(value: &[u8]) -> Result<u32, String> {
@@ -283,7 +286,7 @@ mod tests {
     fn never_means_never_and_of_doubles_the_first_counts() {
         for never in ["0", "-1", "-9223372036854775808"] {
             let all = [("drover-command", "c"), ("drover-expires-ms", never), ("drover-expires-ms", "5")];
-            assert_eq!(decode(Format::Auto, record(None, None, &all)).unwrap().expires_ms, None);
+            assert_eq!(decode(Format::Auto, record(None, None, &all)).unwrap().expires_ms, Some(NEVER_MS));
         }
     }
 
