@@ -17,6 +17,8 @@ pub struct Lease {
     lasts_ns: u64,
     lanes: Arc<LaneTable>,
     last_turn_ns: u64,
+    /// When it was last renewed: not at every turn, for shards read the line that it stands in.
+    renewed_ns: u64,
     doubt: Option<Doubt>,
 }
 
@@ -33,7 +35,7 @@ const ASK_EVERY: u64 = 1_000_000_000;
 impl Lease {
     pub fn new(seat: u16, session_timeout_ms: u32, lanes: Arc<LaneTable>) -> Self {
         let lasts_ns = u64::from(session_timeout_ms) * 500_000;
-        Self { seat, lasts_ns, lanes, last_turn_ns: clock::monotonic_ns(), doubt: None }
+        Self { seat, lasts_ns, lanes, last_turn_ns: clock::monotonic_ns(), renewed_ns: 0, doubt: None }
     }
 
     /// An answer to the question ends the doubt: accepted, this process is a member; refused, its lanes are closed.
@@ -61,7 +63,11 @@ impl Poll {
             lease.doubt = Some(Doubt { asked: None, ask_again_ns: now_ns });
         }
         match &mut lease.doubt {
-            None => lease.lanes.lease(lease.seat, now_ns.saturating_add(lease.lasts_ns)),
+            None if lease.renewed_ns == 0 || now_ns >= lease.renewed_ns + lease.lasts_ns / 16 => {
+                lease.renewed_ns = now_ns;
+                lease.lanes.lease(lease.seat, now_ns.saturating_add(lease.lasts_ns));
+            }
+            None => {}
             // Nothing was taken that could be sent.
             Some(_) if !self.books.iter().any(|it| !it.lost && it.low().is_some()) => lease.doubt = None,
             Some(doubt) if doubt.ask_again_ns <= now_ns => {

@@ -23,13 +23,18 @@ pub struct InService {
 pub struct AppServers {
     generation: AtomicU64,
     /// Counts picks over all shards: what exact round-robin goes by.
-    turn: AtomicU64,
+    turn: Turn,
     /// That count in its servers' stats.
     shards: u32,
     /// What shards ask before each attempt.
     pub admission: AppAdmission,
     state: Mutex<State>,
 }
+
+/// Picks so far, by all shards: on a line of its own, for every pick writes it and every attempt reads what stands beside.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Turn(AtomicU64);
 
 struct State {
     app: Arc<App>,
@@ -113,7 +118,7 @@ impl AppServers {
     }
 
     pub fn next_turn(&self) -> u64 {
-        self.turn.fetch_add(1, Ordering::Relaxed)
+        self.turn.0.fetch_add(1, Ordering::Relaxed)
     }
 
     fn new(app: Arc<App>, shards: u32) -> Self {
@@ -126,7 +131,7 @@ impl AppServers {
         };
         Self {
             generation: AtomicU64::new(0),
-            turn: AtomicU64::new(0),
+            turn: Turn::default(),
             shards,
             admission: AppAdmission::default(),
             state: Mutex::new(state),
